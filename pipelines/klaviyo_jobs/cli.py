@@ -1,0 +1,354 @@
+"""
+The command `klaviyo-jobs`: arguments in, exit code out; the one place that prints or exits.
+
+Exit codes: 0 done, 1 unexpected, 2 usage or settings, 3 key refused, 4 API unavailable, 5 partial, 7 warehouse problem.
+Results go to stdout; progress, log lines and errors to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from klaviyo_jobs import __version__
+from klaviyo_jobs.demo import sandbox_settings
+from klaviyo_jobs.errors import KlaviyoJobsError, find_cause
+from klaviyo_jobs.kinds import KINDS
+from klaviyo_jobs.log import LOGGER, log_to_stderr
+from klaviyo_jobs.plan import least_seconds, plan_run
+from klaviyo_jobs.prune import parse_age, prune
+from klaviyo_jobs.reading import ListingOutcome
+from klaviyo_jobs.report import FAILURE_RATES, THROUGHPUT, plain_table, render_query
+from klaviyo_jobs.run import RunSummary, run
+from klaviyo_jobs.settings import Settings, read_settings
+from klaviyo_jobs.source import listings_of
+from klaviyo_jobs.views import apply_views
+from klaviyo_jobs.warehouse import open_warehouse
+
+out = Console()
+err = Console(stderr=True)
+
+app = typer.Typer(
+    name="klaviyo-jobs",
+    help="Keep the history of Klaviyo's catalog bulk jobs in a SQL warehouse.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Tracebacks that show local variables would show keys.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+WarehouseOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--warehouse", metavar="PATH", help="The DuckDB file.  [default: warehouse.duckdb]", show_default=False
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of tables.")]
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        out.print(f"klaviyo-jobs {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Keep the history of Klaviyo's catalog bulk jobs in a SQL warehouse."""
+
+
+@app.command("run")
+def run_command(
+    warehouse: WarehouseOption = None,
+    account: Annotated[
+        list[str] | None,
+        typer.Option("--account", metavar="LABEL", help="Read only this account; repeatable.  [default: all]"),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help=f"Read only this kind; repeatable: {', '.join(KINDS)}.  [default: all]",
+        ),
+    ] = None,
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Read every listed job again, held or not; history is kept.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Read the listings, say what a run would read and how long; write nothing."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read what is new or changed, load it and apply the views."""
+    settings = read_settings()
+    if kind:
+        settings.kinds = kind
+    path = _warehouse_path(warehouse, settings)
+    if dry_run:
+        _show_plan(settings, path, labels=account, full_refresh=full_refresh, as_json=as_json)
+        return
+    with _progress(is_shown=err.is_terminal and not as_json) as watch:
+        summary = run(settings, path, labels=account, full_refresh=full_refresh, watch=watch)
+    if as_json:
+        print(json.dumps(_summary_object(summary)))
+    elif out.is_terminal:
+        out.print(_render_listings(summary.outcomes), _render_rows(summary))
+    for job_kind, names in summary.unmodelled.items():
+        LOGGER.warning("drift: %s has members without a column, kept in `extra`: %s", job_kind, ", ".join(names))
+    LOGGER.info(_summary_line(summary))
+    if summary.error is not None:
+        raise summary.error
+
+
+def _show_plan(
+    settings: Settings, warehouse: Path, *, labels: list[str] | None, full_refresh: bool, as_json: bool
+) -> None:
+    listings = listings_of(
+        api_key=settings.api_key,
+        accounts=settings.accounts,
+        base_url=settings.base_url,
+        revision=settings.revision,
+        kinds=settings.kinds,
+        include=settings.include,
+        labels=labels,
+        full_refresh=full_refresh,
+    )
+    outcomes = plan_run(listings, warehouse)
+    list_calls = sum(outcome.page_count for outcome in outcomes)
+    detail_calls = sum(outcome.detail_count for outcome in outcomes)
+    seconds = least_seconds(outcomes)
+    if as_json:
+        plan = {"list_calls": list_calls, "detail_calls": detail_calls, "least_seconds": seconds}
+        print(json.dumps({**plan, "listings": [_outcome_object(outcome) for outcome in outcomes]}))
+    else:
+        out.print(_render_listings(outcomes, is_plan=True))
+        limits = sorted({outcome.kind.rate_limit for outcome in outcomes}, key=lambda limit: limit.steady)
+        rates = " and ".join(f"{limit.burst}/s, {limit.steady}/min" for limit in limits)
+        out.print(
+            f"A run would make {list_calls:,} list calls and {detail_calls:,} detail calls, at {rates} for each "
+            f"account, which takes {f'{seconds:.0f} s' if seconds else 'no second'} at the least. Nothing was written.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    failed = next((outcome.error for outcome in outcomes if outcome.error), None)
+    if failed is not None:
+        raise failed
+
+
+@app.command("prune")
+def prune_command(
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", help="In days or weeks: 400d, 60w; 8d at the least.")
+    ],
+    jobs: Annotated[
+        bool, typer.Option("--jobs", help="Delete jobs created before that as well, with all that belongs to them.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows; delete nothing.")] = False,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete old observations, ledger rows and rejected records; jobs only with --jobs."""
+    path = _warehouse_path(warehouse, read_settings())
+    age = parse_age(older_than)
+    with open_warehouse(path, must_exist=True) as connection:
+        counts = prune(connection, age, with_jobs=jobs, is_rehearsal=dry_run)
+    if as_json:
+        print(json.dumps({"is_rehearsal": dry_run, "rows": counts}))
+        return
+    table = plain_table("Rows that would be deleted" if dry_run else "Rows deleted")
+    table.add_column("table", no_wrap=True)
+    table.add_column("rows", justify="right")
+    for name, count in counts.items():
+        table.add_row(f"klaviyo_raw.{name}", f"{count:,}")
+    out.print(table)
+
+
+@app.command("views")
+def views_command(warehouse: WarehouseOption = None) -> None:
+    """Apply the SQL views to the warehouse and list them."""
+    path = _warehouse_path(warehouse, read_settings())
+    with open_warehouse(path, must_exist=True) as connection:
+        names = apply_views(connection)
+        comments = dict(
+            connection.execute("select view_name, comment from duckdb_views() where schema_name = 'klaviyo'").fetchall()
+        )
+    table = plain_table(f"Views in {path}")
+    table.add_column("view", overflow="fold")
+    table.add_column("what it shows")
+    for name in names:
+        table.add_row(f"klaviyo.{name}", comments.get(name) or "")
+    out.print(table)
+
+
+@app.command(
+    "sandbox",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def sandbox_command(context: typer.Context) -> None:
+    """Serve a local stand-in for the API, on this machine only; `klaviyo-jobs sandbox --help` lists its options."""
+    os.execv(sys.executable, [sys.executable, "-m", "klaviyo_sandbox", *context.args])  # noqa: S606 - our own program
+
+
+@app.command("demo")
+def demo_command(
+    warehouse: Annotated[Path, typer.Option("--warehouse", metavar="PATH", help="The DuckDB file.")] = Path(
+        "demo.duckdb"
+    ),
+) -> None:
+    """Run once against the sandbox, without a key, and show throughput and failure rates."""
+    path = warehouse.absolute()
+    with sandbox_settings() as settings, _progress(is_shown=err.is_terminal) as watch:
+        summary = run(settings, path, watch=watch)
+    out.print(_render_listings(summary.outcomes), _render_rows(summary))
+    with open_warehouse(path) as connection:
+        out.print(
+            render_query(connection, "Throughput by day, from klaviyo.job_throughput_daily", THROUGHPUT),
+            render_query(connection, "Failure rates by kind, from klaviyo.job_failure_rates_daily", FAILURE_RATES),
+        )
+    out.print(_summary_line(summary), highlight=False, soft_wrap=True)
+    out.print(f'\nLook into it yourself: duckdb {warehouse} -c "from klaviyo.jobs"', highlight=False, soft_wrap=True)
+    if summary.error is not None:
+        raise summary.error
+
+
+def _warehouse_path(option: Path | None, settings: Settings) -> Path:
+    return (option or Path(settings.warehouse)).absolute()
+
+
+@contextmanager
+def _progress(*, is_shown: bool) -> Iterator[Any]:
+    """Yield a function that shows the listings it is given while they are read."""
+    if not is_shown:
+        yield None
+        return
+    watched: list[list[ListingOutcome]] = []
+
+    def render() -> Group:
+        return Group(*(_render_listings(outcomes) for outcomes in watched))
+
+    with Live(get_renderable=render, console=err, transient=True, refresh_per_second=5):
+        yield watched.append
+
+
+def _render_listings(outcomes: list[ListingOutcome], *, is_plan: bool = False) -> Table:
+    """Draw how each listing went, goes or would go; columns that say nothing are left out."""
+    columns: dict[str, list[str]] = {
+        "account": [outcome.account for outcome in outcomes],
+        "kind": [outcome.kind.name for outcome in outcomes],
+        "pages": [f"{outcome.page_count:,}" for outcome in outcomes],
+        "jobs": [f"{outcome.job_count:,}" for outcome in outcomes],
+        "changed": [f"{outcome.changed_count:,}" for outcome in outcomes],
+        "details": [f"{outcome.detail_count:,}" for outcome in outcomes],
+        "rejected": [f"{outcome.rejected_count:,}" for outcome in outcomes],
+        "calls": [
+            f"{outcome.page_count + outcome.detail_count if is_plan else outcome.meter.request_count:,}"
+            for outcome in outcomes
+        ],
+        "repeated": [f"{outcome.meter.retry_count:,}" for outcome in outcomes],
+        "state": [_state(outcome) for outcome in outcomes],
+    }
+    if len(set(columns["account"])) <= 1:
+        del columns["account"]
+    for name in ("rejected", "repeated"):
+        if set(columns[name]) <= {"0"}:
+            del columns[name]
+    table = plain_table("Listings")
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("account", "kind", "state") else "right", no_wrap=True)
+    order = {name: index for index, name in enumerate(KINDS)}
+    rows = zip(outcomes, zip(*columns.values(), strict=True), strict=True)
+    for _, row in sorted(rows, key=lambda pair: (pair[0].account, order[pair[0].kind.name])):
+        table.add_row(*row)
+    return table
+
+
+def _state(outcome: ListingOutcome) -> str:
+    if outcome.error is not None:
+        return f"[red]{type(outcome.error).__name__}[/red]"
+    return "[green]complete[/green]" if outcome.is_complete else "[yellow]reading[/yellow]"
+
+
+def _render_rows(summary: RunSummary) -> Table:
+    table = plain_table("Rows loaded")
+    table.add_column("table", no_wrap=True)
+    table.add_column("rows", justify="right")
+    for name, count in summary.rows.items():
+        table.add_row(f"klaviyo_raw.{name}", f"{count:,}")
+    return table
+
+
+def _summary_line(summary: RunSummary) -> str:
+    failed = sum(outcome.error is not None for outcome in summary.outcomes)
+    return (
+        f"run {summary.run_id}: {summary.job_count:,} jobs listed, {summary.changed_count:,} new or changed, "
+        f"{summary.request_count:,} calls ({summary.retry_count:,} repeated), {summary.rejected_count:,} rejected, "
+        f"{failed} of {len(summary.outcomes)} listings failed, {summary.seconds:.1f} s -> {summary.warehouse}"
+    )
+
+
+def _summary_object(summary: RunSummary) -> dict[str, Any]:
+    return {
+        "run_id": summary.run_id,
+        "warehouse": str(summary.warehouse),
+        "seconds": round(summary.seconds, 3),
+        "rows": summary.rows,
+        "views": summary.views,
+        "exit_code": summary.error.exit_code if summary.error else 0,
+        "error": summary.error.headline if summary.error else None,
+        "drift": summary.unmodelled,
+        "listings": [_outcome_object(outcome) for outcome in summary.outcomes],
+    }
+
+
+def _outcome_object(outcome: ListingOutcome) -> dict[str, Any]:
+    return {
+        "account": outcome.account,
+        "job_kind": outcome.kind.name,
+        "is_complete": outcome.is_complete,
+        "page_count": outcome.page_count,
+        "job_count": outcome.job_count,
+        "changed_count": outcome.changed_count,
+        "detail_count": outcome.detail_count,
+        "rejected_count": outcome.rejected_count,
+        "request_count": outcome.meter.request_count,
+        "retry_count": outcome.meter.retry_count,
+        "throttled_seconds": outcome.meter.throttled_seconds,
+        "error": outcome.error.headline if outcome.error else None,
+    }
+
+
+def main() -> None:
+    """Run the command and exit with its code."""
+    log_to_stderr(logging.DEBUG if os.environ.get("KLAVIYO_JOBS_DEBUG") else logging.INFO)
+    try:
+        app()
+    except Exception as error:
+        ours = find_cause(error)
+        if ours is None:
+            LOGGER.exception("unexpected error")
+            ours = KlaviyoJobsError(
+                f"unexpected {type(error).__name__}: {error}",
+                data="what was loaded before stays; a load that was cut off is repeated by the next run.",
+                next_step="run again; if it repeats, open an issue with the lines above.",
+            )
+        err.print(ours.render(), style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(ours.exit_code)

@@ -1,0 +1,112 @@
+"""
+Everything that can go wrong, as one tree; each class knows the exit code of the command.
+
+    KlaviyoJobsError             1  unexpected; the base of all below
+    ├── SettingError             2  a setting is missing or cannot be used
+    ├── KeyRefusedError          3  Klaviyo refused the API key or its scope
+    ├── ApiError                 4  the API could not be read
+    │   ├── UnavailableError     4  no usable answer after all attempts
+    │   ├── StatusError          4  an answer that a retry cannot mend
+    │   └── PagingError          4  a listing whose pages do not lead to an end
+    ├── PartialError             5  some accounts, kinds or records failed, the others are loaded
+    └── WarehouseError           7  the warehouse cannot be opened or written
+
+A message has three parts: what happened and where; what state the data is in; what to do next. Line one stands alone
+in a log. No message ever holds a key.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class KlaviyoJobsError(Exception):
+    """
+    The base of every error this package raises on purpose.
+
+    Args:
+        message: What happened and where, in one line.
+        data: What state the data is in.
+        next_step: What to do next.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, data: str | None = None, next_step: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data = data
+        self.next_step = next_step
+
+    @property
+    def headline(self) -> str:
+        """Line one: the class and what happened."""
+        return f"{type(self).__name__}: {self.message}"
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.data:
+            lines.append(f"  Data: {self.data}")
+        if self.next_step:
+            lines.append(f"  Next: {self.next_step}")
+        return "\n".join(lines)
+
+    def render(self) -> str:
+        """Return the whole message as the command prints it."""
+        return f"{type(self).__name__}: {self}"
+
+
+class SettingError(KlaviyoJobsError):
+    """A setting is missing or has a value that cannot be used."""
+
+    exit_code = 2
+
+
+class KeyRefusedError(KlaviyoJobsError):
+    """Klaviyo answered 401 or 403: the key is wrong, or lacks the scope `catalogs:read`."""
+
+    exit_code = 3
+
+
+class ApiError(KlaviyoJobsError):
+    """The API could not be read."""
+
+    exit_code = 4
+
+
+class UnavailableError(ApiError):
+    """No usable answer came after all attempts: unreachable, throttled, failing, or not Klaviyo at all."""
+
+
+class StatusError(ApiError):
+    """The API answered with a status that a retry cannot mend."""
+
+    def __init__(self, message: str, *, status: int, data: str | None = None, next_step: str | None = None) -> None:
+        super().__init__(message, data=data, next_step=next_step)
+        self.status = status
+
+
+class PagingError(ApiError):
+    """A listing whose pages do not lead to an end, or lead away from the configured host."""
+
+
+class PartialError(KlaviyoJobsError):
+    """Some accounts, job kinds or records failed; everything else is loaded."""
+
+    exit_code = 5
+
+
+class WarehouseError(KlaviyoJobsError):
+    """The warehouse cannot be opened, read or written."""
+
+    exit_code = 7
+
+
+def find_cause(error: BaseException) -> KlaviyoJobsError | None:
+    """Return our own error behind *error*, which dlt wraps in errors of its pipeline steps, or None."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KlaviyoJobsError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None

@@ -1,0 +1,63 @@
+"""
+Load the source into the warehouse, once, with a dlt pipeline that leaves nothing behind.
+
+In:     a dlt source and the path of a DuckDB file.
+Out:    `Loaded`. The warehouse is the only thing that outlives a load: dlt's working directory is a temporary one, so
+        no package of an earlier run can be pending and block this one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import dlt
+from dlt.extract import DltSource
+
+from klaviyo_jobs.rows import TABLES
+from klaviyo_jobs.source import SCHEMA_NAME
+from klaviyo_jobs.warehouse import RAW_SCHEMA
+
+# What a load sets in dlt unless the user has set it: dlt's own name of the setting, and the value.
+_DLT_SETTINGS: Final[dict[str, Any]] = {
+    # The working directory is new, so there is nothing to restore and no state worth a row in the warehouse.
+    "restore_from_destination": False,
+    # Staging tables would keep a second copy of the last load in the file.
+    "load.truncate_staging_dataset": True,
+    # A command run by cron sends usage data to nobody.
+    "runtime.dlthub_telemetry": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """
+    What a load did.
+
+    Attributes:
+        run_id: dlt's load id, the `run_id` of every row written.
+        rows: Rows loaded into each table, rows that replaced others included.
+    """
+
+    run_id: str
+    rows: dict[str, int]
+
+
+def load(source: DltSource, warehouse: Path) -> Loaded:
+    """Extract *source* and merge it into the DuckDB file *warehouse*."""
+    for name, value in _DLT_SETTINGS.items():
+        if dlt.config.get(name) is None:
+            dlt.config[name] = value
+    with tempfile.TemporaryDirectory(prefix="klaviyo-jobs-") as working_directory:
+        pipeline = dlt.pipeline(
+            SCHEMA_NAME,
+            pipelines_dir=working_directory,
+            destination=dlt.destinations.duckdb(str(warehouse)),
+            dataset_name=RAW_SCHEMA,
+        )
+        info = pipeline.run(source)
+        trace = pipeline.last_trace
+        counts = trace.last_normalize_info.row_counts if trace and trace.last_normalize_info else {}
+    return Loaded(info.loads_ids[0], {name: counts[name] for name in TABLES if name in counts})

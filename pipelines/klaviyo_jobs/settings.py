@@ -1,0 +1,205 @@
+"""
+What can be set, from where, and what a usable value is.
+
+In:     dlt's own configuration, section `sources.klaviyo_jobs`: environment, `.dlt/secrets.toml`, `.dlt/config.toml`.
+Out:    `Settings`, checked; API keys leave it as `ApiKey`, which never shows its value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.typing import SecretSentinel, TSecretStrValue
+from urllib3.util import parse_url
+
+from klaviyo_jobs.errors import SettingError
+from klaviyo_jobs.kinds import ENTITIES, KINDS, JobKind
+
+SECTIONS: Final = ("sources", "klaviyo_jobs")
+ENV_PREFIX: Final = "SOURCES__KLAVIYO_JOBS__"
+
+# The newest revision of which live answers were recorded (2026-09-04). 2026-10-15 has the same paths and attributes.
+DEFAULT_REVISION: Final = "2026-07-15"
+DEFAULT_BASE_URL: Final = "https://a.klaviyo.com"
+DEFAULT_ACCOUNT: Final = "default"
+DEFAULT_INCLUDE: Final = ("categories",)
+
+_REVISION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
+# Characters that a link of an API never has, and by which readers of addresses disagree on the host.
+_DISGUISE: Final = re.compile(r"[\\\s\x00-\x1f\x7f]")
+_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
+
+
+class ApiKey:
+    """A private API key. Only `reveal` gives it away; printing, logging and pickling do not."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the key itself, for the one header that carries it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "ApiKey(***)"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise TypeError("an API key is never written anywhere")
+
+
+@configspec
+class Settings(BaseConfiguration):
+    """
+    The settings of the section `sources.klaviyo_jobs`; README, "Settings", describes each.
+
+    `accounts` may hold keys by label instead of `api_key`; in the environment each label is a variable of its own.
+    """
+
+    api_key: TSecretStrValue | None = None
+    accounts: Annotated[dict[str, str], SecretSentinel] | None = None
+    base_url: str = DEFAULT_BASE_URL
+    revision: str = DEFAULT_REVISION
+    kinds: list[str] | None = None
+    include: list[str] | None = None
+    warehouse: str = "warehouse.duckdb"
+
+    def __repr__(self) -> str:
+        """Show every setting but the keys."""
+        shown = {name: getattr(self, name) for name in self.get_resolvable_fields()}
+        hidden = {name: "***" for name in ("api_key", "accounts") if shown[name]}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in (shown | hidden).items())})"
+
+    __str__ = __repr__
+
+
+def read_settings() -> Settings:
+    """Resolve the settings from dlt's configuration providers."""
+    settings = resolve_configuration(Settings(), sections=SECTIONS)
+    settings.accounts = {**(settings.accounts or {}), **_accounts_in_environment()}
+    return settings
+
+
+def _accounts_in_environment() -> dict[str, str]:
+    prefix = f"{ENV_PREFIX}ACCOUNTS__"
+    return {name.removeprefix(prefix).lower(): key for name, key in os.environ.items() if name.startswith(prefix)}
+
+
+def keys_of(
+    api_key: str | None, accounts: Mapping[str, str] | None, labels: Iterable[str] | None = None
+) -> dict[str, ApiKey]:
+    """
+    Return the API key of every account by its label.
+
+    Args:
+        api_key: The key of the one account `default`.
+        accounts: Label to key; None to look for labels in the environment.
+        labels: The accounts wanted; all by default.
+    Raises:
+        SettingError: There is no key, an empty one, both forms are used, or a label is unknown.
+    """
+    labelled = _accounts_in_environment() if accounts is None else dict(accounts)
+    if api_key and labelled:
+        raise SettingError(
+            "both `api_key` and `accounts` are set; which account the single key belongs to is not clear.",
+            data="nothing was read or written.",
+            next_step=f"move the key of {ENV_PREFIX}API_KEY under a label in `accounts`, or remove one of the two.",
+        )
+    if api_key:
+        labelled = {DEFAULT_ACCOUNT: api_key}
+    if not labelled:
+        secrets = Path(".dlt", "secrets.toml")
+        state = "has none" if secrets.exists() else "no such file"
+        raise SettingError(
+            f"no API key. Looked at {ENV_PREFIX}API_KEY, {ENV_PREFIX}ACCOUNTS__<LABEL>, then {secrets} ({state}).",
+            data="nothing was read or written.",
+            next_step="set one of them; the key needs the scope catalogs:read and nothing else. "
+            "`klaviyo-jobs demo` runs without a key.",
+        )
+    for label, key in labelled.items():
+        if not isinstance(key, str) or not key.strip() or not key.isascii() or not key.isprintable():
+            raise SettingError(
+                f"the API key of account {label!r} is empty or holds characters that no key has.",
+                data="nothing was read or written.",
+                next_step="copy the private key again from Klaviyo: Settings, API keys.",
+            )
+    wanted = list(labelled) if labels is None else list(labels)
+    _refuse_unknown("account", "accounts", wanted, labelled)
+    return {label: ApiKey(key.strip()) for label, key in labelled.items() if label in wanted}
+
+
+def kinds_of(names: Iterable[str] | None) -> list[JobKind]:
+    """Return the job kinds of *names* in the order of `KINDS`, all nine for None; SettingError if one is unknown."""
+    wanted = list(names) if names is not None else list(KINDS)
+    _refuse_unknown("job kind", "kinds", wanted, KINDS)
+    return [kind for kind in KINDS.values() if kind.name in wanted]
+
+
+def include_of(names: Iterable[str] | None) -> frozenset[str]:
+    """Return the relationships whose resources are read with the details; SettingError if one is unknown."""
+    wanted = list(names) if names is not None else list(DEFAULT_INCLUDE)
+    _refuse_unknown("relationship", "include", wanted, [entity.plural for entity in ENTITIES])
+    return frozenset(wanted)
+
+
+def _refuse_unknown(what: str, setting: str, wanted: Sequence[str], known: Iterable[str]) -> None:
+    known = list(known)
+    if unknown := sorted(set(wanted) - set(known)):
+        raise SettingError(
+            f"unknown {what} {', '.join(map(repr, unknown))} in `{setting}`.",
+            data="nothing was read or written.",
+            next_step=f"choose from {', '.join(known)}.",
+        )
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """
+    Return scheme, host and port of *url*, the default port filled in, as the HTTP library will see them.
+
+    Raises:
+        ValueError: *url* is no absolute http(s) address, or is written so that two readers may see two hosts in it.
+    """
+    if _DISGUISE.search(url):
+        raise ValueError(f"{url!r} has characters that no address has")
+    parts = parse_url(url)
+    default_port = {"http": 80, "https": 443}.get(parts.scheme or "")
+    if default_port is None or not parts.host or parts.auth:
+        raise ValueError(f"{url!r} is no plain http(s) address")
+    return str(parts.scheme), parts.host.lower().strip("[]"), parts.port or default_port
+
+
+def check_base_url(base_url: str) -> str:
+    """Return *base_url* without a trailing slash; SettingError unless it is https, or http on this machine."""
+    try:
+        scheme, host, _ = origin_of(base_url)
+    except ValueError:
+        raise SettingError(
+            f"base_url {base_url!r} is not an http(s) address.",
+            data="nothing was read or written.",
+            next_step=f"remove the setting to use {DEFAULT_BASE_URL}.",
+        ) from None
+    if scheme != "https" and host not in _LOOPBACK:
+        raise SettingError(
+            f"base_url {base_url!r} would send the API key unencrypted.",
+            data="nothing was read or written.",
+            next_step="use https; plain http is for a server on this machine only.",
+        )
+    return base_url.rstrip("/")
+
+
+def check_revision(revision: str) -> str:
+    """Return *revision*; SettingError unless it reads YYYY-MM-DD, with or without a suffix."""
+    if not _REVISION.fullmatch(revision):
+        raise SettingError(
+            f"revision {revision!r} is not a date like {DEFAULT_REVISION}.",
+            data="nothing was read or written.",
+            next_step=f"remove the setting to use {DEFAULT_REVISION}.",
+        )
+    return revision

@@ -1,0 +1,86 @@
+"""
+Control over HTTP, for tests in other processes: `/_sandbox/...`, without a key, not counted as API requests.
+
+    GET    /_sandbox/state      the time, requests answered and throttled, jobs listed
+    GET    /_sandbox/requests   every API request so far;  DELETE forgets them
+    POST   /_sandbox/clock      {"set": "2026-11-22T12:00:00Z"} or {"advance_seconds": 3600}
+    GET    /_sandbox/faults     the faults at work;  DELETE removes all
+    POST   /_sandbox/faults     {"spec": "status:503@times=2"} adds one
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from klaviyo_sandbox.clock import format_time, parse_time
+from klaviyo_sandbox.exchange import Reply
+from klaviyo_sandbox.faults import parse_fault
+from klaviyo_sandbox.render import encode_json
+
+if TYPE_CHECKING:
+    from klaviyo_sandbox.server import Sandbox
+
+CONTROL_PREFIX = "/_sandbox/"
+
+
+def answer_control(sandbox: Sandbox, method: str, path: str, body: bytes) -> Reply:
+    """
+    Answer one control request; a mistake in it is a 400 or 404 that says so.
+
+    Args:
+        sandbox: What to look at or change.
+        method: `GET`, `POST` or `DELETE`.
+        path: Below `/_sandbox/`.
+        body: A JSON object, or nothing.
+    """
+    try:
+        match method, path.removeprefix(CONTROL_PREFIX):
+            case "GET", "state":
+                answer: Any = _state(sandbox)
+            case "GET", "requests":
+                answer = [asdict(record) for record in sandbox.requests]
+            case "DELETE", "requests":
+                sandbox.reset_requests()
+                answer = []
+            case "POST", "clock":
+                _move_clock(sandbox, json.loads(body))
+                answer = _state(sandbox)
+            case "GET", "faults":
+                answer = [asdict(fault) for fault in sandbox.faults]
+            case "POST", "faults":
+                sandbox.faults.append(parse_fault(json.loads(body)["spec"], seed=sandbox.seed))
+                answer = [asdict(fault) for fault in sandbox.faults]
+            case "DELETE", "faults":
+                sandbox.faults.clear()
+                answer = []
+            case _:
+                return _reply(404, {"error": f"there is no control {method} {path}"})
+    except (ValueError, KeyError, TypeError) as error:
+        return _reply(400, {"error": f"{type(error).__name__}: {error}"})
+    return _reply(200, answer)
+
+
+def _state(sandbox: Sandbox) -> dict[str, Any]:
+    now = sandbox.clock.now()
+    return {
+        "now": format_time(now),
+        "clock_is_fixed": sandbox.clock.is_fixed,
+        "request_count": len(sandbox.requests),
+        "throttled_count": sandbox.throttled_count,
+        "jobs": {label: account.world.counts(now) for label, account in sandbox.accounts.items()},
+    }
+
+
+def _move_clock(sandbox: Sandbox, order: dict[str, Any]) -> None:
+    if set(order) == {"set"}:
+        sandbox.clock.set(parse_time(order["set"]))
+    elif set(order) == {"advance_seconds"}:
+        sandbox.clock.advance(seconds=float(order["advance_seconds"]))
+    else:
+        raise ValueError('give either "set" or "advance_seconds"')
+
+
+def _reply(status: int, data: Any) -> Reply:
+    return Reply(status, encode_json(data), {"Content-Type": "application/json"})

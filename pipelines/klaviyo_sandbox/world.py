@@ -1,0 +1,227 @@
+"""
+What one account's API holds: jobs by kind, what is known of catalog resources, and answers to replay.
+
+In:     jobs, plans and raw resource objects; tests add, change and remove them while the server runs.
+Out:    pages and single jobs at a given time, newest first.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import islice
+from threading import RLock
+from typing import Any
+
+from klaviyo_sandbox.jobs import Entry, Job, RawJob
+from klaviyo_sandbox.kinds import KINDS, check_kind
+
+PAGE_SIZE = 100
+THE_END = "end"
+
+_Place = tuple[datetime, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Up to 100 entries, newest first, and whether there are more on either side."""
+
+    entries: list[Entry]
+    has_next: bool
+    has_previous: bool
+
+
+@dataclass(slots=True)
+class _Listing:
+    """
+    The entries of one kind.
+
+    `places` outlives the entries: a cursor made from a job stays good after that job is gone.
+    """
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    places: dict[str, _Place] = field(default_factory=dict)
+    order: list[_Place] = field(default_factory=list)
+
+
+class World:
+    """
+    The jobs of one account. Safe to edit from a test while the server answers.
+
+    Adding a job under an id that is taken replaces the old one.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._lock = RLock()
+        self._listings = {kind: _Listing() for kind in KINDS}
+        self._known_attributes: dict[str, dict[str, Any]] = {}
+        self._list_replays: dict[tuple[str, str | None], Any] = {}
+        self._detail_replays: dict[tuple[str, str], Any] = {}
+        self.attributes_version = 0
+        self.add(*entries)
+
+    def add(self, *entries: Entry) -> None:
+        """Put in jobs (`Job`), plans (`JobPlan`) or raw resource objects (`RawJob`)."""
+        with self._lock:
+            for entry in entries:
+                listing = self._listings[entry.kind]
+                listing.entries[entry.id] = entry
+                listing.places[entry.id] = (entry.created_at, entry.id)
+            for kind in {entry.kind for entry in entries}:
+                self._sort(kind)
+
+    def remove(self, kind: str, job_id: str) -> None:
+        """
+        Take one job out, as if it had expired.
+
+        Raises:
+            KeyError: There is no such job.
+        """
+        with self._lock:
+            del self._listings[kind].entries[job_id]
+            self._sort(kind)
+
+    def clear(self) -> None:
+        """Take everything out: jobs, known attributes and answers to replay."""
+        with self._lock:
+            for kind, listing in self._listings.items():
+                listing.entries.clear()
+                self._sort(kind)
+            self._list_replays.clear()
+            self._detail_replays.clear()
+            self._known_attributes.clear()
+            self.attributes_version += 1
+
+    def change(self, kind: str, job_id: str, **changes: Any) -> None:
+        """
+        Give one job or plan other values, e.g. `change("item-create", "J1", status="complete")`.
+
+        Raises:
+            KeyError: There is no such job.
+            TypeError: It is a raw resource object, or a name is not an attribute.
+        """
+        with self._lock:
+            entry = self._listings[kind].entries[job_id]
+            if isinstance(entry, RawJob):
+                raise TypeError(f"{kind} {job_id} is a raw resource object; add a new one in its place")
+            self.add(replace(entry, **changes))
+
+    def describe(self, related_id: str, **attributes: Any) -> None:
+        """Say what the attributes of one catalog resource are; those not named keep their made-up values."""
+        with self._lock:
+            self._known_attributes.setdefault(related_id, {}).update(attributes)
+            self.attributes_version += 1
+
+    def known_attributes(self, related_id: str) -> dict[str, Any]:
+        """What `describe` has said of one catalog resource."""
+        with self._lock:
+            return dict(self._known_attributes.get(related_id, {}))
+
+    def replay_list(self, kind: str, body: Any, *, cursor: str | None = None) -> None:
+        """
+        Answer the list of *kind* with *body* from now on.
+
+        Args:
+            kind: The list.
+            body: JSON data, or bytes sent untouched.
+            cursor: Answer only the request that carries this `page[cursor]`; none for the first page.
+        """
+        check_kind(kind)
+        with self._lock:
+            self._list_replays[kind, cursor] = body
+
+    def replay_detail(self, kind: str, job_id: str, body: Any) -> None:
+        """Answer the detail of one job with *body*, JSON data or bytes, from now on."""
+        check_kind(kind)
+        with self._lock:
+            self._detail_replays[kind, job_id] = body
+
+    def list_replay(self, kind: str, cursor: str | None) -> Any | None:
+        """What `replay_list` was given, or none."""
+        with self._lock:
+            return self._list_replays.get((kind, cursor))
+
+    def detail_replay(self, kind: str, job_id: str) -> Any | None:
+        """What `replay_detail` was given, or none."""
+        with self._lock:
+            return self._detail_replays.get((kind, job_id))
+
+    def job(self, kind: str, job_id: str, now: datetime) -> Job:
+        """
+        One job as the API holds it at *now*.
+
+        Raises:
+            KeyError: There is none, or it is a raw resource object, or it is not listed at *now*.
+        """
+        entry = self.find(kind, job_id, now)
+        if entry is None or isinstance(entry, RawJob):
+            raise KeyError(job_id)
+        return entry.at(now)
+
+    def jobs(self, kind: str, now: datetime) -> list[Job]:
+        """The jobs of *kind* that the API holds at *now*, newest first; raw resource objects are left out."""
+        with self._lock:
+            entries = [entry for entry in self._newest_first(kind) if entry.is_listed(now)]
+        return [entry.at(now) for entry in entries if not isinstance(entry, RawJob)]
+
+    def counts(self, now: datetime) -> dict[str, int]:
+        """How many jobs of each kind are listed at *now*."""
+        with self._lock:
+            return {kind: sum(entry.is_listed(now) for entry in self._newest_first(kind)) for kind in KINDS}
+
+    def find(self, kind: str, job_id: str, now: datetime) -> Entry | None:
+        """The entry behind a detail request, or none."""
+        with self._lock:
+            entry = self._listings[kind].entries.get(job_id)
+        return entry if entry is not None and entry.is_listed(now) else None
+
+    def page(
+        self,
+        kind: str,
+        now: datetime,
+        *,
+        status: str | None = None,
+        after: str | None = None,
+        before: str | None = None,
+    ) -> Page:
+        """
+        One page of a list.
+
+        Args:
+            kind: The list.
+            now: When.
+            status: Only jobs in this status.
+            after: Start behind this job id.
+            before: End in front of this job id; `THE_END` for the last page.
+        Raises:
+            KeyError: *after* or *before* was never the id of a job.
+        """
+        with self._lock:
+            listing = self._listings[kind]
+            count = len(listing.order)
+
+            def matching(positions: Iterable[int]) -> Iterator[Entry]:
+                for position in positions:
+                    entry = listing.entries[listing.order[position][1]]
+                    if entry.is_listed(now) and (status is None or entry.progress(now).status == status):
+                        yield entry
+
+            if before is None:
+                newest = count if after is None else bisect_left(listing.order, listing.places[after])
+                found = list(islice(matching(range(newest - 1, -1, -1)), PAGE_SIZE + 1))
+                has_newer = any(matching(range(newest, count)))
+                return Page(found[:PAGE_SIZE], has_next=len(found) > PAGE_SIZE, has_previous=has_newer)
+            oldest = 0 if before == THE_END else bisect_right(listing.order, listing.places[before])
+            found = list(islice(matching(range(oldest, count)), PAGE_SIZE + 1))
+            has_older = any(matching(range(oldest)))
+            return Page(found[:PAGE_SIZE][::-1], has_next=has_older, has_previous=len(found) > PAGE_SIZE)
+
+    def _newest_first(self, kind: str) -> Iterator[Entry]:
+        listing = self._listings[kind]
+        return (listing.entries[job_id] for _, job_id in reversed(listing.order))
+
+    def _sort(self, kind: str) -> None:
+        listing = self._listings[kind]
+        listing.order = sorted(listing.places[job_id] for job_id in listing.entries)

@@ -1,0 +1,187 @@
+"""
+Named worlds: what an account holds at the start. The same name, seed and time give the same jobs, to the byte.
+
+A name may carry parameters: `bulk:20000x100`. Error texts beside "does not exist" are made up: none was recorded.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from random import Random
+
+from klaviyo_sandbox.jobs import Entry, JobPlan, NumberedIds, related_id, ulid_at
+from klaviyo_sandbox.kinds import KINDS
+from klaviyo_sandbox.world import World
+
+_Builder = Callable[[str, Random, datetime], Iterator[Entry]]
+
+WORLDS: dict[str, str] = {}
+_BUILDERS: dict[str, _Builder] = {}
+
+# The demo's catalog, and how many of its resources fail in every job they are part of.
+_CATALOG_SIZES = {"item": 400, "variant": 900, "category": 60}
+_PREFIXES = {"item": "SKU-", "variant": "VAR-", "category": "CAT-"}
+_CHRONIC_COUNT = 5
+
+_DEMO_COUNTS = {"item-create": 260, "category-create": 30}
+_DEMO_OTHER_COUNT = 6
+_DEMO_SPAN = timedelta(days=6, hours=12)
+_DEMO_FUTURE = timedelta(days=2)
+_DEMO_CANCELLED = ("item-create", "variant-update")
+_DEMO_RUNNING = ("item-create", "item-create", "item-create", "item-update", "category-create")
+
+_PARAMETRISED = ("bulk",)
+
+_FULL_COUNTS = {"item-create": 350, "category-create": 230}
+_FULL_OTHER_COUNT = 40
+
+
+def build_world(description: str, *, seed: int, now: datetime) -> World:
+    """
+    Make a world by its description: `NAME` or `NAME:PARAMETERS`.
+
+    Args:
+        description: One of `WORLDS`.
+        seed: Chooses among the worlds of one name.
+        now: The time around which its jobs are placed.
+    Raises:
+        ValueError: There is no such world, or it does not take these parameters.
+    """
+    name, _, parameters = description.partition(":")
+    if name not in _BUILDERS:
+        raise ValueError(f"there is no world {name!r}; known: {', '.join(WORLDS)}")
+    if parameters and name not in _PARAMETRISED:
+        raise ValueError(f"the world {name!r} takes no parameters")
+    return World(_BUILDERS[name](parameters, Random(f"{name} {seed}"), now))
+
+
+def _world(name: str) -> Callable[[_Builder], _Builder]:
+    def register(builder: _Builder) -> _Builder:
+        _BUILDERS[name] = builder
+        WORLDS[name] = inspect.cleandoc(builder.__doc__ or "")
+        return builder
+
+    return register
+
+
+@_world("empty")
+def _empty(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
+    """No jobs at all."""
+    return iter(())
+
+
+@_world("demo")
+def _demo(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
+    """A shop's last 6.5 days: mostly successes, failures that repeat, jobs under way, and more to come."""
+    for kind in KINDS:
+        count = _DEMO_COUNTS.get(kind, _DEMO_OTHER_COUNT)
+        for number in range(count - _DEMO_RUNNING.count(kind)):
+            created_at = now - _DEMO_SPAN * random.random() - timedelta(minutes=10)
+            is_cancelled = number == 0 and kind in _DEMO_CANCELLED
+            yield _shop_job(kind, random, created_at, is_cancelled=is_cancelled)
+        for _ in range(count // 4):
+            yield _shop_job(kind, random, now + _DEMO_FUTURE * random.random())
+    for number, kind in enumerate(_DEMO_RUNNING):
+        runs_for = timedelta(seconds=random.randint(90, 240))
+        queued_for = timedelta(seconds=60) if number == 0 else timedelta()
+        started_at = now - runs_for * random.uniform(0.1, 0.9) if number else now - timedelta(seconds=5)
+        yield _shop_job(kind, random, started_at, queued_for=queued_for, runs_for=runs_for)
+
+
+@_world("full")
+def _full(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
+    """350 item-create, 230 category-create and 40 of each other kind, 20 resources each; all finished."""
+    for kind in KINDS:
+        for number in range(_FULL_COUNTS.get(kind, _FULL_OTHER_COUNT)):
+            failed = 3 if kind == "category-create" else random.choice((0, 0, 1, 2, 5, 20))
+            created_at = now - timedelta(hours=1) - timedelta(days=6) * random.random()
+            ids = NumberedIds(f"{kind}-", number * 20, 20)
+            yield _plan(kind, random, created_at, ids, random.sample(range(20), failed))
+
+
+@_world("bulk")
+def _bulk(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
+    """bulk:JOBSxLINKAGES[xERRORS]: finished item-create jobs of so many linkages, and 3 errors on top."""
+    match = re.fullmatch(r"(\d+)x(\d+)(?:x(\d+))?", parameters)
+    if match is None:
+        raise ValueError(f"bulk takes JOBSxLINKAGES[xERRORS], e.g. bulk:20000x100, not {parameters!r}")
+    jobs, linkages, errors = int(match[1]), int(match[2]), int(match[3] or 3)
+    for number in range(jobs):
+        created_at = now - timedelta(hours=1) - timedelta(days=6) * (number / jobs)
+        ids = NumberedIds("SKU-", number * linkages, linkages + errors)
+        yield _plan("item-create", random, created_at, ids, range(linkages, linkages + errors))
+
+
+def _shop_job(
+    kind: str,
+    random: Random,
+    created_at: datetime,
+    *,
+    is_cancelled: bool = False,
+    queued_for: timedelta = timedelta(),
+    runs_for: timedelta | None = None,
+) -> Entry:
+    """One job of the demo: about 85 % succeed, the others fail whole or, over the chronic cases, in part."""
+    resource = KINDS[kind].resource
+    size, prefix = _CATALOG_SIZES[resource], _PREFIXES[resource]
+    count = random.randint(2, min(40, size // 2))
+    numbers = random.sample(range(_CHRONIC_COUNT, size), count)
+    failing: Sequence[int] = ()
+    fate = random.random()
+    if fate > 0.96:
+        failing = range(count)
+    elif fate > 0.86:
+        chronic = random.sample(range(_CHRONIC_COUNT), random.randint(1, min(3, count)))
+        numbers[: len(chronic)] = chronic
+        failing = range(min(count, len(chronic) + random.randint(0, 1)))
+    return _plan(
+        kind,
+        random,
+        created_at,
+        [related_id(f"{prefix}{number:04}") for number in numbers],
+        failing,
+        queued_for=queued_for,
+        runs_for=runs_for,
+        cancelled_after=count // 2 if is_cancelled else None,
+    )
+
+
+def _plan(
+    kind: str,
+    random: Random,
+    created_at: datetime,
+    related_ids: Sequence[str],
+    failing: Sequence[int],
+    *,
+    queued_for: timedelta = timedelta(),
+    runs_for: timedelta | None = None,
+    cancelled_after: int | None = None,
+) -> JobPlan:
+    created_at += timedelta(microseconds=random.randrange(1000))
+    return JobPlan(
+        kind=kind,
+        id=ulid_at(created_at, salt=f"{kind} {random.random()}"),
+        created_at=created_at,
+        related_ids=related_ids,
+        failures={position: _failure(kind, related_ids[position], random) for position in failing},
+        queued_for=queued_for,
+        runs_for=runs_for or timedelta(seconds=random.uniform(7, 270)),
+        cancelled_after=cancelled_after,
+    )
+
+
+def _failure(kind: str, related: str, random: Random) -> str:
+    resource, operation = KINDS[kind].resource, KINDS[kind].operation
+    article = "An" if resource == "item" else "A"
+    if operation != "create":
+        return f"{article} {resource} with the id `{related}` does not exist."
+    return random.choice(
+        (
+            f"{article} {resource} with the id `{related}` already exists.",
+            f"The name of the {resource} `{related}` must not be blank.",
+            f"The description of `{related}` is longer than allowed.",
+        )
+    )

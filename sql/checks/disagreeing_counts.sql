@@ -1,0 +1,85 @@
+-- Counts of a job that contradict each other, or the rows stored for it.
+-- What Klaviyo says of itself is compared for complete jobs only: until then its counters move one by one.
+-- Returns: account, job_kind, job_id, subject, problem; one row for each fault found, none if all is well.
+-- Reads:   klaviyo.jobs, klaviyo_raw.job_errors, klaviyo_raw.job_linkages.
+with
+
+jobs as (
+    select * from klaviyo.jobs
+),
+
+errors as (
+    select
+        account,
+        job_kind,
+        job_id,
+        count(*) as row_count
+    from klaviyo_raw.job_errors
+    group by account, job_kind, job_id
+),
+
+linkages as (
+    select
+        account,
+        job_kind,
+        job_id,
+        count(*) as row_count
+    from klaviyo_raw.job_linkages
+    group by account, job_kind, job_id
+),
+
+counted as (
+    select
+        jobs.account,
+        jobs.job_kind,
+        jobs.job_id,
+        jobs.status = 'complete' as is_complete,
+        jobs.total_count,
+        coalesce(jobs.completed_count, 0) as completed_count,
+        coalesce(jobs.failed_count, 0) as failed_count,
+        coalesce(jobs.error_count, 0) as error_count,
+        coalesce(jobs.linkage_count, 0) as linkage_count,
+        coalesce(errors.row_count, 0) as error_rows,
+        coalesce(linkages.row_count, 0) as linkage_rows
+    from jobs
+    left join errors
+        on
+            jobs.account = errors.account
+            and jobs.job_kind = errors.job_kind
+            and jobs.job_id = errors.job_id
+    left join linkages
+        on
+            jobs.account = linkages.account
+            and jobs.job_kind = linkages.job_kind
+            and jobs.job_id = linkages.job_id
+),
+
+judged as (
+    select
+        account,
+        job_kind,
+        job_id,
+        'klaviyo.jobs' as subject,
+        case
+            when error_rows <> error_count
+                then 'error_count is ' || error_count || ', but job_errors holds ' || error_rows
+            when linkage_rows <> linkage_count
+                then 'linkage_count is ' || linkage_count || ', but job_linkages holds ' || linkage_rows
+            when total_count < 0 or completed_count < 0 or failed_count < 0
+                then 'a count is negative'
+            when is_complete and failed_count <> error_count
+                then 'failed_count is ' || failed_count || ', but error_count is ' || error_count
+            when is_complete and total_count <> completed_count + failed_count
+                then
+                    'total_count is ' || total_count || ', but ' || completed_count || ' completed and '
+                    || failed_count || ' failed'
+        end as problem
+    from counted
+),
+
+disagreeing as (
+    select * from judged
+    where problem is not null
+)
+
+select * from disagreeing;

@@ -1,0 +1,95 @@
+-- klaviyo.error_ranking: which errors occur, how often, and since when.
+-- Grain:  one row per (account, job_kind, fingerprint, code, title).
+-- Reads:  klaviyo.job_errors.
+-- Units:  occurrences are errors. An error has no time of its own: it is dated by the creation of its job.
+-- Nulls:  code and title as Klaviyo sent them; example_detail if no such error has one; times if the job is missing.
+create or replace view klaviyo.error_ranking as
+with
+
+errors as (
+    select * from klaviyo.job_errors
+),
+
+worded as (
+    select
+        *,
+        coalesce(detail, title, code, 'no message') as message
+    from errors
+),
+
+-- Klaviyo's compound ids may hold blanks and quotes, so no pattern finds their end; the error says what its id is.
+without_own_id as (
+    select
+        *,
+        case
+            when related_id like '%:::%' then replace(message, related_id, '?')
+            else message
+        end as message_without_own_id
+    from worded
+),
+
+-- Parts in "double", `back`, “curly” or 'single' quotes; an apostrophe within a word is no quote.
+without_quoted_parts as (
+    select
+        *,
+        regexp_replace(
+            message_without_own_id,
+            '"[^"]*"|`[^`]*`|“[^”]*”|\B''(?:[^'']|\b''\b)*''\B', '?', 'g'
+        ) as message_without_quoted_parts
+    from without_own_id
+),
+
+-- Other compound ids, then every word with a digit in it: numbers, prices, times, SKUs, ULIDs, UUIDs.
+fingerprinted as (
+    select
+        *,
+        regexp_replace(
+            message_without_quoted_parts,
+            '[\w$-]+:::[\w$-]+:::[^\s,;]*\w|[\w$:/@%+.-]*\d(?:[\w$:/@%+.,-]*\w)?', '?', 'g'
+        ) as fingerprint
+    from without_quoted_parts
+),
+
+ranked as (
+    select
+        account,
+        job_kind,
+        fingerprint,
+        code,
+        title,
+        count(*) as occurrences,
+        count(distinct job_id) as jobs,
+        min(created_at_utc) as first_seen_utc,
+        max(created_at_utc) as last_seen_utc,
+        min(detail) as example_detail,
+        count(distinct related_id) as entities
+    from fingerprinted
+    group by account, job_kind, fingerprint, code, title
+)
+
+select * from ranked;
+
+comment on view klaviyo.error_ranking is
+'One row per account, job kind and distinct error message, its ids, numbers and quoted parts masked.';
+comment on column klaviyo.error_ranking.account is
+'Label of the Klaviyo account in the settings.';
+comment on column klaviyo.error_ranking.job_kind is
+'Which of the nine kinds of bulk job, e.g. item-create.';
+comment on column klaviyo.error_ranking.fingerprint is
+'The message (detail, else title, else code) with ? for each id, number and quoted part.';
+comment on column klaviyo.error_ranking.code is
+'Klaviyo''s code of the error, e.g. invalid.';
+comment on column klaviyo.error_ranking.title is
+'What went wrong, in general.';
+comment on column klaviyo.error_ranking.occurrences is
+'Errors with this message.';
+comment on column klaviyo.error_ranking.jobs is
+'Jobs with such an error.';
+comment on column klaviyo.error_ranking.first_seen_utc is
+'Creation of the first job with such an error, UTC.';
+comment on column klaviyo.error_ranking.last_seen_utc is
+'Creation of the last job with such an error, UTC.';
+comment on column klaviyo.error_ranking.example_detail is
+'The detail of one such error, in full.';
+comment on column klaviyo.error_ranking.entities is
+'Distinct resources that such errors name; 0 if none names one.';

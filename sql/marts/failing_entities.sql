@@ -1,0 +1,168 @@
+-- klaviyo.failing_entities: which items, variants and categories failed, and whether a later job mended it.
+-- Grain:  one row per (account, related_type, related_id); job_kind is that of its last failed job.
+-- Reads:  klaviyo.job_errors, klaviyo.job_linkages, klaviyo.jobs.
+-- Units:  failures are jobs, of any operation on the entity; failures >= 2 gives those that failed again and again.
+-- Times:  a failure is dated by the creation of its job, and a later job is one created later.
+-- Nulls:  external_id of an id that holds none; last_detail of an error without; both times if the job is missing.
+-- Left out: errors that do not name the resource that failed.
+create or replace view klaviyo.failing_entities as
+with
+
+errors as (
+    select * from klaviyo.job_errors
+),
+
+linkages as (
+    select * from klaviyo.job_linkages
+),
+
+jobs as (
+    select * from klaviyo.jobs
+),
+
+named_errors as (
+    select
+        account,
+        split_part(job_kind, '-', 1) as entity,
+        related_id,
+        job_kind,
+        job_id,
+        position,
+        detail,
+        created_at_utc
+    from errors
+    where related_id is not null
+),
+
+-- A job may list several errors of one entity, but the entity failed in it once.
+failed_jobs as (
+    select
+        account,
+        entity,
+        related_id,
+        job_kind,
+        job_id,
+        min(created_at_utc) as failed_utc
+    from named_errors
+    group by account, entity, related_id, job_kind, job_id
+),
+
+failures as (
+    select
+        account,
+        entity,
+        related_id,
+        count(*) as failures,
+        min(failed_utc) as first_failed_utc,
+        max(failed_utc) as last_failed_utc
+    from failed_jobs
+    group by account, entity, related_id
+),
+
+numbered_errors as (
+    select
+        account,
+        entity,
+        related_id,
+        job_kind,
+        detail,
+        row_number() over (
+            partition by account, entity, related_id
+            order by created_at_utc desc nulls last, job_kind asc, job_id desc, position desc
+        ) as newest_first
+    from named_errors
+),
+
+last_errors as (
+    select
+        account,
+        entity,
+        related_id,
+        job_kind,
+        detail
+    from numbered_errors
+    where newest_first = 1
+),
+
+-- A job lists the resources it has succeeded with. One created after the last failure has no error of the entity.
+-- The outcome is looked up in a second step: DuckDB 1.1, found in BI drivers, takes minutes to join all three at once.
+later_jobs as (
+    select distinct
+        failures.account,
+        failures.entity,
+        failures.related_id,
+        linkages.job_kind,
+        linkages.job_id
+    from linkages
+    inner join failures
+        on
+            linkages.account = failures.account
+            and linkages.related_id = failures.related_id
+    where
+        split_part(linkages.job_kind, '-', 1) = failures.entity
+        and linkages.created_at_utc > failures.last_failed_utc
+),
+
+repairs as (
+    select distinct
+        later_jobs.account,
+        later_jobs.entity,
+        later_jobs.related_id
+    from later_jobs
+    inner join jobs
+        on
+            later_jobs.account = jobs.account
+            and later_jobs.job_kind = jobs.job_kind
+            and later_jobs.job_id = jobs.job_id
+    where jobs.outcome in ('succeeded', 'partly_failed')
+),
+
+joined as (
+    select
+        failures.account,
+        last_errors.job_kind,
+        'catalog-' || failures.entity as related_type,
+        failures.related_id,
+        nullif(regexp_extract(failures.related_id, '^.*?:::.*?:::(.*)$', 1), '') as external_id,
+        failures.failures,
+        failures.first_failed_utc,
+        failures.last_failed_utc,
+        last_errors.detail as last_detail,
+        repairs.related_id is not null as is_repaired
+    from failures
+    inner join last_errors
+        on
+            failures.account = last_errors.account
+            and failures.entity = last_errors.entity
+            and failures.related_id = last_errors.related_id
+    left join repairs
+        on
+            failures.account = repairs.account
+            and failures.entity = repairs.entity
+            and failures.related_id = repairs.related_id
+)
+
+select * from joined;
+
+comment on view klaviyo.failing_entities is
+'One row per item, variant or category that failed in a bulk job: how often, and whether it was mended since.';
+comment on column klaviyo.failing_entities.account is
+'Label of the Klaviyo account in the settings.';
+comment on column klaviyo.failing_entities.job_kind is
+'Kind of the last job in which it failed.';
+comment on column klaviyo.failing_entities.related_type is
+'Klaviyo''s type of the resource, e.g. catalog-item.';
+comment on column klaviyo.failing_entities.related_id is
+'Klaviyo''s id of the resource, e.g. $custom:::$default:::SKU-1.';
+comment on column klaviyo.failing_entities.external_id is
+'Your own id of the resource: the last part of related_id.';
+comment on column klaviyo.failing_entities.failures is
+'Jobs in which it failed, whether they create, update or delete.';
+comment on column klaviyo.failing_entities.first_failed_utc is
+'Creation of the first job in which it failed, UTC.';
+comment on column klaviyo.failing_entities.last_failed_utc is
+'Creation of the last job in which it failed, UTC.';
+comment on column klaviyo.failing_entities.last_detail is
+'What went wrong there.';
+comment on column klaviyo.failing_entities.is_repaired is
+'Whether a job created later, of whatever operation, completed and lists it among what succeeded.';

@@ -1,0 +1,88 @@
+"""
+What all tests share: a sandbox on loopback, a DuckDB file, and a way to load one from the other.
+
+The network is real HTTP to the sandbox, the warehouse a real file; nothing of ours is mocked.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from klaviyo_jobs.run import RunSummary, run
+from klaviyo_jobs.settings import Settings
+from klaviyo_sandbox import Sandbox
+
+NOW = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Start every test in an empty folder, without settings of the machine, and with dlt's telemetry off."""
+    for name in list(os.environ):
+        if name.startswith("SOURCES__"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """An empty API whose clock stands still at NOW."""
+    with Sandbox(clock=NOW) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A DuckDB file that a test loads into and asks."""
+
+    path: Path
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of *query*."""
+        with duckdb.connect(str(self.path)) as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    def value(self, query: str, *parameters: Any) -> Any:
+        """Return the one value that *query* gives."""
+        [(value,)] = self.rows(query, *parameters)
+        return value
+
+    def count(self, table: str) -> int:
+        """Return how many rows *table* of the schema `klaviyo_raw` has."""
+        count: int = self.value(f"select count(*) from klaviyo_raw.{table}")
+        return count
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    """A path for a warehouse that does not exist yet."""
+    return Warehouse(tmp_path / "warehouse.duckdb")
+
+
+class Load:
+    """Runs the extractor against the sandbox, as the command does."""
+
+    def __init__(self, sandbox: Sandbox, warehouse: Warehouse) -> None:
+        self._sandbox = sandbox
+        self._warehouse = warehouse
+
+    def __call__(self, **settings: Any) -> RunSummary:
+        """Run once; *settings* are added to the sandbox's address and key."""
+        given = {"base_url": self._sandbox.base_url, "api_key": self._sandbox.key, **settings}
+        return run(Settings(**given), self._warehouse.path)
+
+
+@pytest.fixture
+def load(sandbox: Sandbox, warehouse: Warehouse) -> Load:
+    """Run the extractor once against the sandbox into the warehouse."""
+    return Load(sandbox, warehouse)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from klaviyo_jobs.rows import ENTITY_TABLES, TABLES
+from klaviyo_jobs.views import SCHEMA, apply_views, read_checks
+
+from .conftest import Warehouse, at
+
+CHECKS = read_checks()
+
+# A job that agrees with itself, as a run would store it.
+SOUND = {
+    "job_id": "J1",
+    "created_at": at("2026-07-15 10:00"),
+    "completed_at": at("2026-07-15 10:01"),
+    "expires_at": at("2026-07-22 10:00"),
+    "first_seen_at": at("2026-07-15 10:02"),
+    "last_changed_at": at("2026-07-15 10:02"),
+    "total_count": 2,
+    "completed_count": 1,
+    "failed_count": 1,
+    "error_count": 1,
+    "linkage_count": 1,
+}
+
+
+def load(warehouse: Warehouse, **changes: Any) -> None:
+    """Store the sound job with its children, but for *changes* to the job."""
+    warehouse.jobs({**SOUND, **changes})
+    warehouse.insert("job_errors", {"job_id": "J1", "related_id": "A"})
+    warehouse.insert("job_linkages", {"job_id": "J1", "related_id": "B"})
+    warehouse.insert("job_observations", {"job_id": "J1", "observed_at": at("2026-07-15 10:02")})
+    warehouse.insert("listings", {"started_at": at("2026-07-15 10:02"), "finished_at": at("2026-07-15 10:02")})
+    warehouse.insert("rejected_records", {"position": 0})
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_sound_warehouse_passes(warehouse: Warehouse, name: str) -> None:
+    """Nothing wrong, no rows."""
+    load(warehouse)
+
+    assert warehouse.rows(CHECKS[name]) == []
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_an_empty_warehouse_passes(warehouse: Warehouse, name: str) -> None:
+    """Without a single job nothing is wrong."""
+    assert warehouse.rows(CHECKS[name]) == []
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_check_answers_with_the_same_columns(warehouse: Warehouse, name: str) -> None:
+    """One reader serves all checks."""
+    columns = [column[0] for column in warehouse.connection.execute(CHECKS[name]).description or []]
+
+    assert columns == ["account", "job_kind", "job_id", "subject", "problem"]
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("jobs", SOUND),
+        ("job_errors", {"job_id": "J1"}),
+        ("job_linkages", {"job_id": "J1"}),
+        ("job_observations", {"job_id": "J1", "observed_at": at("2026-07-15 10:02")}),
+        ("listings", {}),
+        ("rejected_records", {}),
+    ],
+)
+def test_a_row_stored_twice_is_found(warehouse: Warehouse, table: str, row: dict[str, Any]) -> None:
+    """Doubled rows are what a killed load must never leave; each view of them shows it too."""
+    warehouse.insert(table, row, row)
+
+    job_id = row.get("job_id")
+    job_kind = None if table == "rejected_records" else "item-create"
+    assert warehouse.rows(CHECKS["grain_of_tables"]) == [
+        ("default", job_kind, job_id, f"klaviyo_raw.{table}", "2 rows have one key")
+    ]
+    assert ("default", job_kind, job_id, f"klaviyo.{table}", "2 rows have one key") in warehouse.rows(
+        CHECKS["grain_of_views"]
+    )
+
+
+def test_the_grain_of_every_table_and_view_is_checked(warehouse: Warehouse) -> None:
+    """Included resources may have no table, and the settings are one row by their text; all others are named."""
+    views = set(apply_views(warehouse.connection)) - {"reporting_settings"}
+
+    assert [view for view in views if f"'{SCHEMA}.{view}'" not in CHECKS["grain_of_views"]] == []
+    assert [
+        table for table in set(TABLES) - set(ENTITY_TABLES) if f"'klaviyo_raw.{table}'" not in CHECKS["grain_of_tables"]
+    ] == []
+
+
+@pytest.mark.parametrize("table", ["job_errors", "job_linkages", "job_observations"])
+def test_children_without_their_job_are_found(warehouse: Warehouse, table: str) -> None:
+    """A job of the same id in another account or kind is not theirs."""
+    warehouse.jobs({"job_id": "J1", "account": "shop_b"}, {"job_id": "J1", "job_kind": "item-delete"})
+    child: dict[str, Any] = {"observed_at": at("2026-07-15 10:00")} if table == "job_observations" else {}
+    warehouse.insert(table, {"job_id": "J1", **child})
+
+    assert warehouse.rows(CHECKS["orphan_children"]) == [
+        ("default", "item-create", "J1", f"klaviyo_raw.{table}", "1 rows of a job that is not there")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"error_count": 2, "failed_count": 2}, "error_count is 2, but job_errors holds 1"),
+        ({"linkage_count": None}, "linkage_count is 0, but job_linkages holds 1"),
+        ({"failed_count": -1}, "a count is negative"),
+        ({"failed_count": 0}, "failed_count is 0, but error_count is 1"),
+        ({"total_count": 3}, "total_count is 3, but 1 completed and 1 failed"),
+    ],
+)
+def test_counts_that_disagree_are_found(warehouse: Warehouse, changes: dict[str, Any], problem: str) -> None:
+    """With the rows stored, and with each other."""
+    load(warehouse, **changes)
+
+    assert warehouse.rows(CHECKS["disagreeing_counts"]) == [("default", "item-create", "J1", "klaviyo.jobs", problem)]
+
+
+@pytest.mark.parametrize("status", ["processing", "cancelled"])
+def test_counts_of_a_job_that_did_not_complete_need_not_agree(warehouse: Warehouse, status: str) -> None:
+    """Counters move one by one until the end, and a cancelled job ends midway."""
+    load(warehouse, status=status, total_count=100, failed_count=0)
+
+    assert warehouse.rows(CHECKS["disagreeing_counts"]) == []
+
+
+@pytest.mark.parametrize("column", ["created_at", "completed_at", "first_seen_at", "last_changed_at", "vanished_at"])
+def test_a_time_in_the_future_is_found(warehouse: Warehouse, column: str) -> None:
+    """Beyond five minutes, whatever the zone of the session; a job's expiry is in the future by right."""
+    warehouse.connection.execute("set timezone = 'America/Los_Angeles'")
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=10)
+    load(warehouse, **{column: soon, "expires_at": soon + timedelta(days=7)})
+
+    assert warehouse.rows(CHECKS["impossible_times"]) == [
+        ("default", "item-create", "J1", "klaviyo.jobs", f"{column}_utc is {soon.replace(tzinfo=None)}")
+    ]
+
+
+def test_a_clock_that_is_a_little_fast_is_no_fault(warehouse: Warehouse) -> None:
+    """Klaviyo's clock and this one need not agree to the second."""
+    load(warehouse, last_changed_at=datetime.now(UTC) + timedelta(minutes=3))
+
+    assert warehouse.rows(CHECKS["impossible_times"]) == []
+
+
+def test_a_time_before_klaviyo_is_found(warehouse: Warehouse) -> None:
+    """As in a documented fake answer."""
+    load(warehouse, created_at=at("1944-02-19 07:21:17"))
+
+    assert warehouse.rows(CHECKS["impossible_times"]) == [
+        ("default", "item-create", "J1", "klaviyo.jobs", "created_at_utc is 1944-02-19 07:21:17")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"created_at": None}, "created_at_utc is null"),
+        (
+            {"completed_at": at("2026-07-15 09:59")},
+            "completed 2026-07-15 09:59:00, before it was created 2026-07-15 10:00:00",
+        ),
+        (
+            {"expires_at": at("2026-07-15 09:59")},
+            "expires 2026-07-15 09:59:00, before it was created 2026-07-15 10:00:00",
+        ),
+        (
+            {"last_changed_at": at("2026-07-15 09:59")},
+            "last changed 2026-07-15 09:59:00, before it was first seen 2026-07-15 10:02:00",
+        ),
+        ({"completed_at": None}, "complete without completed_at_utc"),
+    ],
+)
+def test_times_out_of_order_are_found(warehouse: Warehouse, changes: dict[str, Any], problem: str) -> None:
+    """Each job at fault once, with the first contradiction."""
+    load(warehouse, **changes)
+
+    assert warehouse.rows(CHECKS["times_out_of_order"]) == [("default", "item-create", "J1", "klaviyo.jobs", problem)]

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from .conftest import Warehouse, at
+
+ALL = "select * from klaviyo.jobs_in_progress order by account, job_kind"
+
+
+def test_jobs_in_progress_stand_beside_the_limit(warehouse: Warehouse) -> None:
+    """Finished and vanished jobs count in none of it; a kind with none in progress stands with 0."""
+    warehouse.jobs(
+        {"job_id": "J1", "status": "processing"},
+        {"job_id": "J2", "status": "queued"},
+        {"job_id": "J3", "status": "complete"},
+        {"job_id": "J4", "status": "processing", "vanished_at": at("2026-07-16 10:00")},
+        {"job_id": "J5", "status": "cancelled", "job_kind": "item-delete"},
+        {"job_id": "J1", "status": "processing", "account": "shop_b"},
+    )
+
+    assert warehouse.rows(ALL) == [
+        ("default", "item-create", 2, 500, 0.004),
+        ("default", "item-delete", 0, 500, 0.0),
+        ("shop_b", "item-create", 1, 500, 0.002),
+    ]
+
+
+def test_the_limit_can_be_set(warehouse: Warehouse) -> None:
+    """Klaviyo may raise it; a limit of nothing has no share."""
+    warehouse.jobs({"job_id": "J1", "status": "processing"})
+
+    warehouse.apply(jobs_in_progress_limit=2)
+    assert warehouse.rows(ALL) == [("default", "item-create", 1, 2, 0.5)]
+
+    warehouse.apply(jobs_in_progress_limit=0)
+    assert warehouse.rows(ALL) == [("default", "item-create", 1, 0, None)]

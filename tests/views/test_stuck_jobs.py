@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from .conftest import Warehouse
+
+IDS = "select job_id from klaviyo.stuck_jobs order by job_id"
+
+
+def ago(**span: float) -> datetime:
+    """Return the moment that lies *span* before now."""
+    return datetime.now(UTC) - timedelta(**span)
+
+
+def test_an_unfinished_job_is_stuck_from_the_threshold_on(warehouse: Warehouse) -> None:
+    """Six hours unless set otherwise; the one threshold is that of reporting_settings."""
+    warehouse.jobs(
+        {"job_id": "J1", "status": "processing", "created_at": ago(hours=5)},
+        {"job_id": "J2", "status": "queued", "created_at": ago(hours=7)},
+    )
+    assert warehouse.rows(IDS) == [("J2",)]
+
+    warehouse.apply(stuck_after_seconds=4 * 3600)
+    assert warehouse.rows(IDS) == [("J1",), ("J2",)]
+
+
+def test_finished_and_vanished_jobs_are_not_stuck(warehouse: Warehouse) -> None:
+    """They will never change again, however old they are."""
+    warehouse.jobs(
+        {"job_id": "J1", "status": "complete", "created_at": ago(days=3)},
+        {"job_id": "J2", "status": "cancelled", "created_at": ago(days=3)},
+        {"job_id": "J3", "status": "processing", "created_at": ago(days=3), "vanished_at": ago(days=1)},
+    )
+
+    assert warehouse.rows(IDS) == []
+
+
+def test_the_age_does_not_depend_on_the_zone_of_the_session(warehouse: Warehouse) -> None:
+    """Now and the creation are compared in UTC."""
+    warehouse.connection.execute("set timezone = 'Asia/Tokyo'")
+    created = ago(hours=7)
+    warehouse.jobs({"job_id": "J1", "status": "queued", "created_at": created, "last_changed_at": created})
+
+    [(*head, age, changed)] = warehouse.rows("select * from klaviyo.stuck_jobs")
+    naive = str(created.replace(tzinfo=None))
+    assert [*head, changed] == ["default", "item-create", "J1", "queued", naive, naive]
+    assert 7 * 3600 <= age < 7 * 3600 + 600

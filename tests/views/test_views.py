@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from klaviyo_jobs.errors import SettingError, WarehouseError
+from klaviyo_jobs.views import LAYERS, apply_views, find_sql
+
+from .conftest import Warehouse
+
+VIEWS = """
+    select view_name from duckdb_views()
+    where database_name = current_database() and schema_name = 'klaviyo' order by view_name
+"""
+MARTS = sorted(file.stem for file in (find_sql() / "marts").glob("*.sql"))
+
+
+def write_layers(folder: Path, **files: str) -> Path:
+    """Make a folder of layers whose marts are *files*, by name."""
+    for layer in LAYERS:
+        (folder / layer).mkdir(parents=True)
+    for name, sql in files.items():
+        (folder / "marts" / f"{name}.sql").write_text(sql)
+    return folder
+
+
+def test_the_folder_is_found_in_a_checkout(tmp_path: Path) -> None:
+    """In a checkout `sql/` is at the top of the repository, two levels above the package."""
+    write_layers(tmp_path / "sql")
+
+    assert find_sql(tmp_path / "pipelines" / "klaviyo_jobs") == tmp_path / "sql"
+
+
+def test_the_folder_is_found_inside_an_installed_package(tmp_path: Path) -> None:
+    """A wheel takes `sql/` along inside the package, whatever else is called `sql` above it."""
+    write_layers(tmp_path / "sql")
+    write_layers(tmp_path / "site-packages" / "klaviyo_jobs" / "sql")
+    package = tmp_path / "site-packages" / "klaviyo_jobs"
+
+    assert find_sql(package) == package / "sql"
+
+
+def test_a_missing_folder_is_told_with_the_places_looked_at(tmp_path: Path) -> None:
+    """An installation without `sql/` is broken, and says where it looked."""
+    with pytest.raises(WarehouseError, match=r"neither .*klaviyo_jobs/sql nor .*/sql holds them"):
+        find_sql(tmp_path / "pipelines" / "klaviyo_jobs")
+
+
+def test_every_file_is_the_view_of_its_name(warehouse: Warehouse) -> None:
+    """What is applied is what is there, and each name is a file's."""
+    names = apply_views(warehouse.connection)
+
+    assert sorted(names) == sorted(file.stem for layer in LAYERS for file in (find_sql() / layer).glob("*.sql"))
+    assert [(name,) for name in sorted(names)] == warehouse.rows(VIEWS)
+
+
+def test_applying_twice_changes_nothing(warehouse: Warehouse) -> None:
+    """The second time ends with the same views, columns and comments."""
+    columns = "select table_name, column_name, data_type, comment from duckdb_columns() where schema_name = 'klaviyo'"
+    before = warehouse.rows(f"{columns} order by all")
+    apply_views(warehouse.connection)
+
+    assert warehouse.rows(f"{columns} order by all") == before
+
+
+def test_a_view_that_no_file_defines_any_more_is_dropped(warehouse: Warehouse) -> None:
+    """A renamed or removed view does not linger with old answers."""
+    warehouse.connection.execute("create view klaviyo.old_question as select 1 as answer")
+    names = apply_views(warehouse.connection)
+
+    assert [(name,) for name in sorted(names)] == warehouse.rows(VIEWS)
+
+
+def test_a_broken_file_is_named_and_leaves_the_views_as_they_were(warehouse: Warehouse, tmp_path: Path) -> None:
+    """Views come all or none: those of the files before the broken one are taken back."""
+    before = warehouse.rows(VIEWS)
+    folder = write_layers(
+        tmp_path,
+        a_good_one="create or replace view klaviyo.a_good_one as select 1 as answer",
+        broken="create or replace view klaviyo.broken as select no_such_column from klaviyo_raw.jobs",
+    )
+
+    with pytest.raises(WarehouseError, match=r"klaviyo\.broken cannot be made from .*broken\.sql: .*no_such_column"):
+        apply_views(warehouse.connection, folder=folder)
+    assert warehouse.rows(VIEWS) == before
+
+
+def test_a_warehouse_without_tables_is_told_to_load_first() -> None:
+    """Before the first load there is nothing to read; the message says how to get there."""
+    with duckdb.connect() as connection, pytest.raises(WarehouseError, match="klaviyo-jobs run"):
+        apply_views(connection)
+
+
+def test_the_tables_of_included_resources_may_be_missing(warehouse: Warehouse) -> None:
+    """Items, variants and categories exist only where they are included; no view needs them."""
+    for table in ("items", "variants", "categories"):
+        warehouse.connection.execute(f"drop table klaviyo_raw.{table}")
+
+    assert "jobs" in apply_views(warehouse.connection)
+
+
+def test_settings_are_written_into_the_view_of_settings(warehouse: Warehouse) -> None:
+    """What is given replaces the default of the file; what is not given stays."""
+    settings = "select reporting_timezone, stuck_after_seconds, jobs_in_progress_limit from klaviyo.reporting_settings"
+    assert warehouse.rows(settings) == [("UTC", 21600, 500)]
+
+    warehouse.apply(reporting_timezone="Europe/Berlin", stuck_after_seconds=60)
+    assert warehouse.rows(settings) == [("Europe/Berlin", 60, 500)]
+
+    warehouse.apply(jobs_in_progress_limit=700)
+    assert warehouse.rows(settings) == [("UTC", 21600, 700)]
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "UTC' as x, 'UTC"])
+def test_a_zone_the_database_does_not_know_is_refused(warehouse: Warehouse, zone: str) -> None:
+    """A typing error is a setting's fault, told before any view is touched."""
+    with pytest.raises(SettingError, match="reporting_timezone"):
+        warehouse.apply(reporting_timezone=zone)
+
+
+def test_every_view_and_column_is_described(warehouse: Warehouse) -> None:
+    """Readers find the meaning beside the data: nothing in the schema goes without a comment."""
+    undescribed = """
+        select view_name, null from duckdb_views() where schema_name = 'klaviyo' and comment is null
+        union all
+        select table_name, column_name from duckdb_columns() where schema_name = 'klaviyo' and comment is null
+    """
+    assert warehouse.rows(undescribed) == []
+
+
+def test_no_column_is_zoned(warehouse: Warehouse) -> None:
+    """BI drivers shift zoned times or cannot read them; huge integers they read as decimals or not at all."""
+    types = "select distinct data_type from duckdb_columns() where schema_name = 'klaviyo' order by all"
+
+    assert warehouse.rows(types) == [
+        ("BIGINT",),
+        ("BOOLEAN",),
+        ("DATE",),
+        ("DOUBLE",),
+        ("INTEGER",),
+        ("TIMESTAMP",),
+        ("VARCHAR",),
+    ]
+
+
+@pytest.mark.parametrize("view", MARTS)
+def test_an_empty_account_has_empty_views(warehouse: Warehouse, view: str) -> None:
+    """Without a single job every view answers, with no rows."""
+    assert warehouse.rows(f"select * from klaviyo.{view}") == []
