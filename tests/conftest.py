@@ -78,8 +78,15 @@ class Load:
 
     def __call__(self, **settings: Any) -> RunSummary:
         """Run once; *settings* are added to the sandbox's address and key."""
-        given = {"base_url": self._sandbox.base_url, "api_key": self._sandbox.key, **settings}
-        return run(Settings(**given), self._warehouse.path)
+        return run(self.settings(**settings), self._warehouse.path)
+
+    def refresh(self, **settings: Any) -> RunSummary:
+        """Run once with --full-refresh."""
+        return run(self.settings(**settings), self._warehouse.path, full_refresh=True)
+
+    def settings(self, **settings: Any) -> Settings:
+        """The sandbox's address and key, and *settings*."""
+        return Settings(**{"base_url": self._sandbox.base_url, "api_key": self._sandbox.key, **settings})
 
 
 @pytest.fixture

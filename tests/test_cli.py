@@ -194,6 +194,20 @@ def test_json_is_one_object_on_stdout(demo_sandbox: Sandbox, tmp_path: Path) -> 
     assert_no_key(ended)
 
 
+def test_a_dry_run_counts_the_calls_and_writes_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The listings are read, the details only counted, and no file is made."""
+    sandbox.world.add(Job("category-create", "C1", NOW), Job("category-create", "C2", NOW))
+
+    ended = command(tmp_path, "run", "--dry-run", "--json", "--kind", "category-create", **settings(sandbox))
+
+    assert ended.returncode == 0, ended.stderr
+    plan = json.loads(ended.stdout)
+    assert (plan["list_calls"], plan["detail_calls"]) == (1, 2)
+    assert [request.endpoint for request in sandbox.requests] == ["list"]
+    assert list(tmp_path.glob("*.duckdb*")) == []
+    assert_no_key(ended)
+
+
 def test_the_key_may_be_in_a_secrets_file(demo_sandbox: Sandbox, tmp_path: Path) -> None:
     """`.dlt/secrets.toml` and `.dlt/config.toml` of the working directory are read."""
     (tmp_path / ".dlt").mkdir()
@@ -246,6 +260,7 @@ def test_no_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "changed", "message", "next_step"),
     [
+        (["--account", "shop_eu"], {}, "unknown account 'shop_eu'", "choose from default"),
         (["--kind", "item-fly"], {}, "unknown job kind 'item-fly' in `kinds`", "choose from item-create"),
         ([], {"base_url": "http://shop.example"}, "would send the API key unencrypted", "use https"),
     ],

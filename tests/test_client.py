@@ -242,9 +242,70 @@ def test_a_body_that_drips_is_left_when_its_time_is_up(sandbox: Sandbox, monkeyp
 
     fetch(client_of(sandbox))
 
-    # BUG: the body is read in pieces of 256 KiB and the time is looked at after a piece, so a small body that drips
-    # is waited for to its end, however long that takes.
     assert time.monotonic() - started_at < 2
+
+
+# Texts that only a lenient reader takes for JSON.
+
+
+class _Fixed(BaseHTTPRequestHandler):
+    """Answers every GET with the bytes of `body`."""
+
+    body = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/vnd.api+json")
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+        """Say nothing."""
+
+
+def fetch_bytes(served: bytes) -> bytes:
+    """Serve *served* and return what the decoder of the caller gets to see."""
+    handler = type("Handler", (_Fixed,), {"body": served})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        base_url = f"http://127.0.0.1:{server.server_port}"
+        client = Client("default", ApiKey("pk_x"), base_url=base_url, revision="2026-07-15")
+        try:
+            return bytes(client.fetch("x", PATH, msgspec.json.Decoder(msgspec.Raw).decode, meter=Meter()).body)
+        finally:
+            server.shutdown()
+
+
+def test_a_plain_body_is_decoded_as_it_came() -> None:
+    """Byte for byte, spaces and digits included."""
+    served = b'{"data": [ {"price": 12345678901234567890.10} ]}'
+
+    assert fetch_bytes(served) == served
+
+
+@pytest.mark.parametrize(
+    ("odd", "mended"),
+    [
+        (b'"half \\ud83d pair"', "half ? pair"),
+        (b'"no \xff text"', "no \N{REPLACEMENT CHARACTER} text"),
+        (b"NaN", "NaN"),
+        (b"-Infinity", "-Infinity"),
+    ],
+)
+def test_an_odd_text_is_mended_and_the_rest_stays(odd: bytes, mended: str) -> None:
+    """Half a surrogate pair and bytes that are no UTF-8 are replaced, NaN and Infinity become strings."""
+    body = msgspec.json.decode(fetch_bytes(b'{"odd": ' + odd + b', "plain": ["\xc3\xbc", 1, null]}'))
+
+    assert body == {"odd": mended, "plain": ["ü", 1, None]}
+
+
+def test_mending_a_text_keeps_the_digits_of_the_numbers_beside_it() -> None:
+    """A price in the same answer as an odd text is as exact as in any other."""
+    served = b'{"title": "half \\ud83d pair", "price": 9007199254740993.01}'
+
+    # BUG: the whole answer passes through Python's floats on the way.
+    assert b"9007199254740993.01" in fetch_bytes(served)
 
 
 # What is not tried again.
@@ -451,7 +512,7 @@ class _Echo(BaseHTTPRequestHandler):
 def test_a_key_that_a_server_echoes_is_not_shown() -> None:
     """An error body that repeats the request's header does not bring the key into our message."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         client = Client(
             "default",
             ApiKey("pk_secret_4711"),
@@ -463,7 +524,6 @@ def test_a_key_that_a_server_echoes_is_not_shown() -> None:
             fetch(client)
         server.shutdown()
 
-    # BUG: the detail is shown as it came, the key in it.
     assert "4711" not in str(caught.value)
 
 

@@ -158,7 +158,6 @@ def test_the_first_page_repeated_as_a_full_link_ends_the_listing(sandbox: Sandbo
     pages, error = read(sandbox)
 
     assert isinstance(error, PagingError)
-    # BUG: the first page is remembered by its path only, so it is read and yielded twice.
     assert ids_on(pages) == ids
     assert len(sandbox.requests) == 1
 
@@ -212,8 +211,7 @@ def test_a_link_to_another_origin_is_not_followed(sandbox: Sandbox, foreign: San
         "https://{own}{path}",
         "http://{foreign}{path}",
         "http://{own}@{foreign}{path}",
-        # BUG: urllib and urllib3 disagree on where the host of this one ends, and the foreign server gets a request,
-        # without the key.
+        # urllib and urllib3 disagree on where the host of this one ends.
         "http://{foreign}\\@{own}{path}",
         "http://{own}.{foreign}{path}",
         "//{foreign}{path}",

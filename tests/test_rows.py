@@ -23,6 +23,7 @@ from klaviyo_jobs.rows import (
     rows_of_faults,
     rows_of_jobs,
     rows_of_resources,
+    rows_of_vanished,
 )
 
 ORIGIN = Origin("shop_eu", ITEM_CREATE, "1795168800.1", "2026-07-15")
@@ -356,6 +357,16 @@ def test_a_listing_leaves_one_row() -> None:
         "api_revision": "2026-07-15",
         "error": "PagingError: no end.",
     }
+
+
+def test_a_vanished_job_keeps_what_is_stored_of_it() -> None:
+    """Only the time it was missed and the run change."""
+    stored = rows_of_jobs(ORIGIN, [seen(job_of(job_object()))])["jobs"]
+
+    rows = rows_of_vanished(stored, "LATER", READ_AT)
+
+    assert rows.schema == TABLES["jobs"].schema
+    assert rows.to_pylist() == [{**stored.to_pylist()[0], "vanished_at": READ_AT, "run_id": "LATER"}]
 
 
 def test_a_column_that_is_not_declared_is_an_error_of_the_program() -> None:

@@ -74,6 +74,7 @@ class HeldJobs:
         self._client: SqlClientBase[Any] | None = None
         self._recent: dict[str, HeldJob] = {}
         self._has_others = False
+        self._has_observations = False
 
     def __enter__(self) -> Self:
         if self._pipeline is not None:
@@ -112,6 +113,7 @@ class HeldJobs:
             f"select count(*) from {self._name(JOBS.name)} as j where {where}", self._account, self._kind
         )
         self._has_others = any(count != len(self._recent) for (count,) in _tuples(counted))
+        self._has_observations = not self.is_empty(JOB_OBSERVATIONS)
 
     def find(self, job_ids: Sequence[str]) -> dict[str, HeldJob]:
         """Return what is held of *job_ids*; those never stored are absent."""
@@ -125,7 +127,7 @@ class HeldJobs:
     def last_observations(self, job_ids: Sequence[str]) -> dict[str, Observation]:
         """Return the newest stored observation of each of *job_ids*, of whatever load it is."""
         observations = {}
-        for some in _portions(job_ids):
+        for some in _portions(job_ids if self._has_observations else ()):
             found = self._query(
                 f"""
                 with ranked as (
