@@ -26,7 +26,7 @@ test: $(READY) ## Format, lint, types, import directions, SQL style and tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint --disable-progress-bar sql
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto -m "not slow"
 
 format: $(READY) ## Format the code
 	$(BIN)/ruff format .

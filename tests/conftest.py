@@ -84,6 +84,10 @@ class Load:
         """Run once with --full-refresh."""
         return run(self.settings(**settings), self._warehouse.path, full_refresh=True)
 
+    def replay(self, **settings: Any) -> RunSummary:
+        """Run once with --replay-rejected."""
+        return run(self.settings(**settings), self._warehouse.path, replays=True)
+
     def settings(self, **settings: Any) -> Settings:
         """The sandbox's address and key, and *settings*."""
         return Settings(**{"base_url": self._sandbox.base_url, "api_key": self._sandbox.key, **settings})

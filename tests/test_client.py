@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +21,9 @@ import pytest
 
 from conftest import NOW
 from klaviyo_jobs.client import Answer, Client, Meter
-from klaviyo_jobs.errors import KeyRefusedError, StatusError, UnavailableError
-from klaviyo_jobs.settings import ApiKey
+from klaviyo_jobs.errors import KeyRefusedError, RevisionError, StatusError, UnavailableError
+from klaviyo_jobs.kinds import KINDS
+from klaviyo_jobs.settings import ApiKey, NetworkSettings
 from klaviyo_sandbox import Fault, Sandbox
 
 PATH = "/api/catalog-item-bulk-create-jobs"
@@ -44,12 +46,20 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 quick = pytest.mark.usefixtures("_quick")
 
 
-def client_of(sandbox: Sandbox, *, key: str | None = None) -> Client:
-    return Client("default", ApiKey(key or sandbox.key), base_url=sandbox.base_url, revision="2026-07-15")
+def client_of(sandbox: Sandbox, *, key: str | None = None, **network: Any) -> Client:
+    return Client(
+        "default",
+        ApiKey(key or sandbox.key),
+        base_url=sandbox.base_url,
+        revision="2026-07-15",
+        network=NetworkSettings(**network),
+    )
 
 
 def fetch(client: Client, url: str = PATH, *, meter: Meter | None = None) -> Answer[Any]:
-    return client.fetch("item-create, page 1", url, msgspec.json.decode, meter=meter or Meter())
+    return client.fetch(
+        "item-create, page 1", url, msgspec.json.decode, kind=KINDS["item-create"], meter=meter or Meter()
+    )
 
 
 def whole_text(error: BaseException) -> str:
@@ -103,17 +113,17 @@ def test_what_may_pass_is_tried_again(sandbox: Sandbox, fault: str, argument: st
     ],
 )
 def test_five_attempts_are_made_and_no_more(sandbox: Sandbox, fault: str, argument: str, said: str) -> None:
-    """What lasts ends with the account's listing, the place, the reason, and what to do."""
+    """What lasts ends with the place, the reason, and what to do, after as many attempts as are set."""
     sandbox.faults.append(Fault(fault, argument))
 
     with pytest.raises(UnavailableError) as caught:
-        fetch(client_of(sandbox))
+        fetch(client_of(sandbox, max_attempts=5))
 
     assert len(sandbox.requests) == 5
     error = caught.value
     assert error.message.startswith(f"item-create, page 1: {sandbox.base_url} {said}")
     assert error.message.endswith("; gave up after 5 attempts.")
-    assert error.data == "nothing of this listing's answer was used; rows read before it are kept."
+    assert error.data == "nothing of this answer was used."
     assert error.next_step == (
         "run again later; if it lasts, check `base_url`, the network and https://status.klaviyo.com."
     )
@@ -185,7 +195,7 @@ def test_a_wait_longer_than_allowed_is_not_begun(sandbox: Sandbox) -> None:
     assert len(sandbox.requests) == 1
     assert caught.value.message == (
         f"item-create, page 1: {sandbox.base_url} answered 429: Request was throttled. Expected available in 1 "
-        "second. and asks to wait 86400 s, longer than the 60 s allowed; gave up after 1 attempts."
+        "second.; it asks to wait 86400 s, longer than max_wait_seconds (60)."
     )
 
 
@@ -196,7 +206,7 @@ def test_the_bound_of_each_wait_is_twice_the_one_before(sandbox: Sandbox, monkey
     sandbox.faults.append(Fault("status", "503"))
 
     with pytest.raises(UnavailableError):
-        fetch(client_of(sandbox))
+        fetch(client_of(sandbox, max_attempts=5))
 
     starts = [request.started_at for request in sandbox.requests]
     waits = [later - earlier for earlier, later in pairwise(starts)]
@@ -234,13 +244,12 @@ def test_a_body_without_bounds_is_not_read_to_its_end(
 
 
 @quick
-def test_a_body_that_drips_is_left_when_its_time_is_up(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_drips_is_left_when_its_time_is_up(sandbox: Sandbox) -> None:
     """The bound on the time of a whole answer holds while its bytes still come in."""
-    monkeypatch.setattr("klaviyo_jobs.client.BODY_TIMEOUT_SECONDS", 0.3)
     sandbox.faults.append(Fault("drip", "3", times=1))
     started_at = time.monotonic()
 
-    fetch(client_of(sandbox))
+    fetch(client_of(sandbox, body_timeout_seconds=0.3))
 
     assert time.monotonic() - started_at < 2
 
@@ -272,7 +281,11 @@ def fetch_bytes(served: bytes) -> bytes:
         base_url = f"http://127.0.0.1:{server.server_port}"
         client = Client("default", ApiKey("pk_x"), base_url=base_url, revision="2026-07-15")
         try:
-            return bytes(client.fetch("x", PATH, msgspec.json.Decoder(msgspec.Raw).decode, meter=Meter()).body)
+            return bytes(
+                client.fetch(
+                    "x", PATH, msgspec.json.Decoder(msgspec.Raw).decode, kind=KINDS["item-create"], meter=Meter()
+                ).body
+            )
         finally:
             server.shutdown()
 
@@ -311,7 +324,7 @@ def test_mending_a_text_keeps_the_digits_of_the_numbers_beside_it() -> None:
 # What is not tried again.
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 415])
+@pytest.mark.parametrize("status", [400, 404, 405, 409, 415])
 def test_a_refused_request_is_not_repeated(sandbox: Sandbox, status: int) -> None:
     """A 4xx other than 429 ends at the first answer, with its status and the API's own words."""
     sandbox.faults.append(Fault("status", str(status)))
@@ -323,6 +336,58 @@ def test_a_refused_request_is_not_repeated(sandbox: Sandbox, status: int) -> Non
     assert caught.value.status == status
     assert caught.value.message.startswith(f"item-create, page 1: answered {status}: ")
     assert caught.value.next_step == f"check `revision` (now 2026-07-15) and `base_url` (now {sandbox.base_url})."
+
+
+def test_a_revision_in_the_future_is_told_from_a_missing_job(sandbox: Sandbox) -> None:
+    """The 404 of a revision fault is read: the setting is wrong, not the job gone."""
+    client = Client("default", ApiKey(sandbox.key), base_url=sandbox.base_url, revision="2030-01-01")
+
+    with pytest.raises(RevisionError) as caught:
+        fetch(client, f"{PATH}/J1")
+
+    assert caught.value.message == (
+        "item-create, page 1: revision 2030-01-01 is not served (404: Unable to specify a future revision date)."
+    )
+    assert caught.value.next_step == "set `revision` to 2026-07-15, or remove the setting."
+
+
+def test_a_retired_revision_is_refused_only_with_the_opt_out(sandbox: Sandbox) -> None:
+    """By default Klaviyo answers in the shape of a newer revision; with the opt-out it says 410."""
+    opt_out = NetworkSettings(fall_forward_opt_out=True)
+    forgiving = Client("default", ApiKey(sandbox.key), base_url=sandbox.base_url, revision="2023-12-15")
+    strict = Client("default", ApiKey(sandbox.key), base_url=sandbox.base_url, revision="2023-12-15", network=opt_out)
+
+    assert fetch(forgiving).body["data"] == []
+    with pytest.raises(RevisionError, match=r"revision 2023-12-15 is not served \(410"):
+        fetch(strict)
+
+
+def test_waiting_in_all_is_bounded(sandbox: Sandbox) -> None:
+    """However many attempts are allowed, the waits of an account add up to no more than is set."""
+    sandbox.faults.append(Fault("status", "503"))
+    started_at = time.monotonic()
+
+    with pytest.raises(UnavailableError, match=r"gave up after waiting 1 s in all \(max_total_wait_seconds\)"):
+        fetch(client_of(sandbox, max_attempts=100, max_total_wait_seconds=1.0))
+
+    assert time.monotonic() - started_at < 3
+
+
+def test_a_throttled_request_stops_all_of_its_account(sandbox: Sandbox) -> None:
+    """`Retry-After` is meant for the account: another thread's request waits as well."""
+    sandbox.faults.append(Fault("429", "1", times=1))
+    client = client_of(sandbox)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fetch, client)
+        while not sandbox.requests:
+            time.sleep(0.01)
+        second = pool.submit(fetch, client)
+        first.result()
+        second.result()
+
+    starts = [request.started_at for request in sandbox.requests]
+    assert [request.status for request in sandbox.requests] == [429, 200, 200]
+    assert min(starts[1:]) - starts[0] >= 1
 
 
 def test_a_refused_request_without_the_apis_form_names_the_host(sandbox: Sandbox) -> None:
@@ -535,7 +600,12 @@ def test_parameters_are_added_to_a_path(sandbox: Sandbox) -> None:
     client = client_of(sandbox)
     with pytest.raises(StatusError) as caught:
         client.fetch(
-            "x", "/api/catalog-category-bulk-create-jobs/C1", bytes, meter=Meter(), params={"include": "categories"}
+            "x",
+            "/api/catalog-category-bulk-create-jobs/C1",
+            bytes,
+            kind=KINDS["category-create"],
+            meter=Meter(),
+            params={"include": "categories"},
         )
 
     assert caught.value.status == 404

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,10 +12,10 @@ import pytest
 from builders import job_object
 from conftest import NOW
 from klaviyo_jobs.client import Client, Meter
-from klaviyo_jobs.errors import KlaviyoJobsError, PagingError, UnavailableError
+from klaviyo_jobs.errors import KlaviyoJobsError, PagingError, StatusError, UnavailableError
 from klaviyo_jobs.kinds import KINDS
 from klaviyo_jobs.paging import Page, iter_pages
-from klaviyo_jobs.settings import ApiKey
+from klaviyo_jobs.settings import ApiKey, NetworkSettings
 from klaviyo_sandbox import Fault, Job, Sandbox
 
 KIND = KINDS["item-create"]
@@ -33,8 +34,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("klaviyo_jobs.client.BACKOFF_SECONDS", 0.001)
 
 
-def client_of(sandbox: Sandbox) -> Client:
-    return Client("default", ApiKey(sandbox.key), base_url=sandbox.base_url, revision="2026-07-15")
+def client_of(sandbox: Sandbox, **network: Any) -> Client:
+    return Client(
+        "default",
+        ApiKey(sandbox.key),
+        base_url=sandbox.base_url,
+        revision="2026-07-15",
+        network=NetworkSettings(**network),
+    )
 
 
 def add_jobs(sandbox: Sandbox, count: int) -> list[str]:
@@ -44,11 +51,11 @@ def add_jobs(sandbox: Sandbox, count: int) -> list[str]:
     return ids
 
 
-def read(sandbox: Sandbox) -> tuple[list[Page], KlaviyoJobsError | None]:
+def read(sandbox: Sandbox, **network: Any) -> tuple[list[Page], KlaviyoJobsError | None]:
     """Return the pages that are yielded, and the error that ended them."""
     pages: list[Page] = []
     try:
-        for page in iter_pages(client_of(sandbox), KIND, Meter()):
+        for page in iter_pages(client_of(sandbox, **network), KIND, Meter()):
             pages.append(page)  # noqa: PERF402 - the pages before an error count
     except KlaviyoJobsError as error:
         return pages, error
@@ -175,16 +182,15 @@ def test_pages_that_link_to_each_other_end_the_listing_with_an_error(sandbox: Sa
     assert len(sandbox.requests) == 3
 
 
-def test_a_listing_without_end_is_left_at_a_bound(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listing_without_end_is_left_at_a_bound(sandbox: Sandbox) -> None:
     """Fresh cursors for ever end at the cap on pages, with what was read before."""
-    monkeypatch.setattr("klaviyo_jobs.paging.MAX_PAGES", 5)
     ids = add_jobs(sandbox, 3)
     sandbox.faults.append(Fault("endless-cursor"))
 
-    pages, error = read(sandbox)
+    pages, error = read(sandbox, max_pages=5)
 
     assert isinstance(error, PagingError)
-    assert error.headline == "PagingError: item-create, page 5: links.next goes on after 5 pages."
+    assert error.headline == "PagingError: item-create, page 5: links.next goes on after 5 pages (max_pages)."
     assert ids_on(pages) == ids
     assert len(sandbox.requests) == 5
 
@@ -305,3 +311,33 @@ def test_the_meter_counts_every_request(sandbox: Sandbox) -> None:
     list(iter_pages(client_of(sandbox), KIND, meter))
 
     assert (meter.request_count, meter.retry_count) == (3, 1)
+
+
+def test_a_refused_cursor_starts_the_listing_again_once(sandbox: Sandbox) -> None:
+    """A cursor that is no longer known is answered 400: the pages are read from the first on, and come to an end."""
+    ids = add_jobs(sandbox, 150)
+    sandbox.world.replay_list(
+        KIND.name,
+        {"data": [job_object(ids[0])], "links": {"next": f"{sandbox.base_url}{PATH}?page%5Bcursor%5D=stale"}},
+    )
+    pages = iter_pages(client_of(sandbox), KIND, Meter())
+
+    first = next(pages)
+    sandbox.world.clear_replays()
+    rest = list(pages)
+
+    assert ids_on([first]) == [ids[0]]
+    assert ids_on(rest) == ids
+    assert [page.number for page in rest] == [2, 3]
+
+
+def test_a_cursor_that_is_refused_again_ends_the_listing(sandbox: Sandbox) -> None:
+    """Starting again once is enough: the second refusal is the listing's error."""
+    stale = f"{sandbox.base_url}{PATH}?page%5Bcursor%5D=stale"
+    sandbox.world.replay_list(KIND.name, {"data": [job_object("J1")], "links": {"next": stale}})
+
+    pages, error = read(sandbox)
+
+    assert isinstance(error, StatusError)
+    assert error.detail == ": Invalid cursor provided."
+    assert ids_on(pages) == ["J1", "J1"]

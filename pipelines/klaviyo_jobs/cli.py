@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,13 +21,15 @@ import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from klaviyo_jobs import __version__
 from klaviyo_jobs.demo import sandbox_settings
+from klaviyo_jobs.doctor import Diagnosis, examine, render_diagnosis
 from klaviyo_jobs.errors import KlaviyoJobsError, find_cause
 from klaviyo_jobs.kinds import KINDS
-from klaviyo_jobs.log import LOGGER, log_to_stderr
-from klaviyo_jobs.plan import least_seconds, plan_run
+from klaviyo_jobs.log import LOGGER, OUTCOME, LogFormat, is_logging_json, log_to_stderr
+from klaviyo_jobs.plan import least_seconds_of, plan_run
 from klaviyo_jobs.prune import parse_age, prune
 from klaviyo_jobs.reading import ListingOutcome
 from klaviyo_jobs.report import FAILURE_RATES, THROUGHPUT, plain_table, render_query
@@ -52,7 +55,7 @@ app = typer.Typer(
 WarehouseOption = Annotated[
     Path | None,
     typer.Option(
-        "--warehouse", metavar="PATH", help="The DuckDB file.  [default: warehouse.duckdb]", show_default=False
+        "--warehouse", metavar="PATH", help="The DuckDB file.  \\[default: warehouse.duckdb]", show_default=False
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of tables.")]
@@ -66,11 +69,21 @@ def _print_version(is_asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(
+            "--log-format",
+            help="Log lines on stderr for people, or one JSON object a line; auto: as dlt's runtime.log_format says.",
+        ),
+    ] = LogFormat.AUTO,
 ) -> None:
     """Keep the history of Klaviyo's catalog bulk jobs in a SQL warehouse."""
+    # The doctor's checklist says all that its calls would log.
+    log_to_stderr(log_format, logging.CRITICAL if context.invoked_subcommand == "doctor" else logging.INFO)
 
 
 @app.command("run")
@@ -78,14 +91,14 @@ def run_command(
     warehouse: WarehouseOption = None,
     account: Annotated[
         list[str] | None,
-        typer.Option("--account", metavar="LABEL", help="Read only this account; repeatable.  [default: all]"),
+        typer.Option("--account", metavar="LABEL", help="Read only this account; repeatable.  \\[default: all]"),
     ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option(
             "--kind",
             metavar="KIND",
-            help=f"Read only this kind; repeatable: {', '.join(KINDS)}.  [default: all]",
+            help=f"Read only this kind; repeatable: {', '.join(KINDS)}.  \\[default: all]",
         ),
     ] = None,
     full_refresh: Annotated[
@@ -94,6 +107,10 @@ def run_command(
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Read the listings, say what a run would read and how long; write nothing."),
+    ] = False,
+    replay_rejected: Annotated[
+        bool,
+        typer.Option("--replay-rejected", help="Read rejected records again as well, as after an upgrade."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -106,14 +123,19 @@ def run_command(
         _show_plan(settings, path, labels=account, full_refresh=full_refresh, as_json=as_json)
         return
     with _progress(is_shown=err.is_terminal and not as_json) as watch:
-        summary = run(settings, path, labels=account, full_refresh=full_refresh, watch=watch)
+        summary = run(settings, path, labels=account, full_refresh=full_refresh, replays=replay_rejected, watch=watch)
     if as_json:
         print(json.dumps(_summary_object(summary)))
     elif out.is_terminal:
         out.print(_render_listings(summary.outcomes), _render_rows(summary))
     for job_kind, names in summary.unmodelled.items():
         LOGGER.warning("drift: %s has members without a column, kept in `extra`: %s", job_kind, ", ".join(names))
-    LOGGER.info(_summary_line(summary))
+    if (replayed := summary.replayed) is not None:
+        OUTCOME.info(
+            f"replayed {replayed.record_count:,} rejected records: {replayed.job_count:,} jobs and "
+            f"{replayed.resource_count:,} resources can be read now, {replayed.left_count:,} records stay rejected"
+        )
+    OUTCOME.info(_summary_line(summary), extra=_summary_counts(summary))
     if summary.error is not None:
         raise summary.error
 
@@ -134,7 +156,7 @@ def _show_plan(
     outcomes = plan_run(listings, warehouse)
     list_calls = sum(outcome.page_count for outcome in outcomes)
     detail_calls = sum(outcome.detail_count for outcome in outcomes)
-    seconds = least_seconds(outcomes)
+    seconds = least_seconds_of(outcomes)
     if as_json:
         plan = {"list_calls": list_calls, "detail_calls": detail_calls, "least_seconds": seconds}
         print(json.dumps({**plan, "listings": [_outcome_object(outcome) for outcome in outcomes]}))
@@ -144,7 +166,7 @@ def _show_plan(
         rates = " and ".join(f"{limit.burst}/s, {limit.steady}/min" for limit in limits)
         out.print(
             f"A run would make {list_calls:,} list calls and {detail_calls:,} detail calls, at {rates} for each "
-            f"account, which takes {f'{seconds:.0f} s' if seconds else 'no second'} at the least. Nothing was written.",
+            f"account: {f'at least {seconds:.0f} s' if seconds >= 1 else 'about a second'}. Nothing was written.",
             highlight=False,
             soft_wrap=True,
         )
@@ -179,6 +201,31 @@ def prune_command(
     for name, count in counts.items():
         table.add_row(f"klaviyo_raw.{name}", f"{count:,}")
     out.print(table)
+
+
+@app.command("doctor")
+def doctor_command(
+    warehouse: WarehouseOption = None,
+    account: Annotated[
+        list[str] | None,
+        typer.Option("--account", metavar="LABEL", help="Look at this account only; repeatable.  \\[default: all]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the checklist.")] = False,
+) -> None:
+    """Look at settings, keys, the API, the warehouse's place and the versions; nothing is written."""
+    diagnosis = examine(warehouse=warehouse, labels=account)
+    if as_json:
+        print(json.dumps(diagnosis.as_object()))
+    else:
+        out.print(_render_checklist(diagnosis), soft_wrap=True)
+    raise typer.Exit(diagnosis.exit_code)
+
+
+def _render_checklist(diagnosis: Diagnosis) -> Text:
+    text = Text(render_diagnosis(diagnosis, out.width))
+    for word, style in (("ok", "green"), ("warn", "yellow"), ("FAIL", "bold red")):
+        text.highlight_regex(rf"(?m)^{word}\b", style)
+    return text
 
 
 @app.command("views")
@@ -237,7 +284,7 @@ def _warehouse_path(option: Path | None, settings: Settings) -> Path:
 @contextmanager
 def _progress(*, is_shown: bool) -> Iterator[Any]:
     """Yield a function that shows the listings it is given while they are read."""
-    if not is_shown:
+    if not is_shown or is_logging_json():
         yield None
         return
     watched: list[list[ListingOutcome]] = []
@@ -305,6 +352,23 @@ def _summary_line(summary: RunSummary) -> str:
     )
 
 
+def _summary_counts(summary: RunSummary) -> dict[str, Any]:
+    """Return what the summary line says, for log lines that are JSON."""
+    return {
+        "run_id": summary.run_id,
+        "warehouse": str(summary.warehouse),
+        "seconds": round(summary.seconds, 3),
+        "job_count": summary.job_count,
+        "changed_count": summary.changed_count,
+        "request_count": summary.request_count,
+        "retry_count": summary.retry_count,
+        "rejected_count": summary.rejected_count,
+        "listing_count": len(summary.outcomes),
+        "failed_count": sum(outcome.error is not None for outcome in summary.outcomes),
+        "exit_code": summary.error.exit_code if summary.error else 0,
+    }
+
+
 def _summary_object(summary: RunSummary) -> dict[str, Any]:
     return {
         "run_id": summary.run_id,
@@ -315,6 +379,7 @@ def _summary_object(summary: RunSummary) -> dict[str, Any]:
         "exit_code": summary.error.exit_code if summary.error else 0,
         "error": summary.error.headline if summary.error else None,
         "drift": summary.unmodelled,
+        "replayed": asdict(summary.replayed) if summary.replayed else None,
         "listings": [_outcome_object(outcome) for outcome in summary.outcomes],
     }
 
@@ -338,7 +403,6 @@ def _outcome_object(outcome: ListingOutcome) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command and exit with its code."""
-    log_to_stderr(logging.DEBUG if os.environ.get("KLAVIYO_JOBS_DEBUG") else logging.INFO)
     try:
         app()
     except Exception as error:
@@ -350,5 +414,9 @@ def main() -> None:
                 data="what was loaded before stays; a load that was cut off is repeated by the next run.",
                 next_step="run again; if it repeats, open an issue with the lines above.",
             )
-        err.print(ours.render(), style="red", highlight=False, markup=False, soft_wrap=True)
+        if is_logging_json():
+            parts = {"data": ours.data, "next_step": ours.next_step, "exit_code": ours.exit_code}
+            OUTCOME.error(ours.headline, extra=parts)
+        else:
+            err.print(ours.render(), style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(ours.exit_code)

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Generic, TypeVar
 
@@ -29,28 +30,44 @@ from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError as Urllib3Error
 
-from klaviyo_jobs.errors import ApiError, KeyRefusedError, StatusError, UnavailableError
+from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, RevisionError, StatusError, UnavailableError
+from klaviyo_jobs.kinds import KINDS, JobKind, RateLimit
 from klaviyo_jobs.log import LOGGER
-from klaviyo_jobs.settings import ApiKey, origin_of
+from klaviyo_jobs.pacing import Budget
+from klaviyo_jobs.settings import DEFAULT_REVISION, ApiKey, NetworkSettings, origin_of
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT_SECONDS: Final = 10.0
-READ_TIMEOUT_SECONDS: Final = 60.0
-# One whole answer, however slowly it drips in.
-BODY_TIMEOUT_SECONDS: Final = 120.0
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+
 # A hundred jobs of a hundred resources with errors stay below 3 MB; a hundred included items of 100 kB below 12 MB.
 BODY_BYTES: Final = 64 * 2**20
-MAX_ATTEMPTS: Final = 5
-MAX_WAIT_SECONDS: Final = 60.0
-BACKOFF_SECONDS: Final = 1.0
+# The first wait is up to this long, each further one up to twice as long as the one before.
+BACKOFF_SECONDS: Final = 0.5
+# A host that has not answered once is more likely wrong than busy.
+FIRST_CONTACT_ATTEMPTS: Final = 5
+# Requests that may be under way at once: enough to fill the widest burst at 350 ms an answer.
+CONNECTIONS: Final = 128
 
 _CHUNK_BYTES: Final = 256 * 1024
-_UNSENT: Final = "nothing of this listing's answer was used; rows read before it are kept."
+_UNUSED: Final = "nothing of this answer was used."
 
 
 class BodyError(Exception):
     """An answer whose body cannot be used: cut, too large, or not the JSON it should be."""
+
+
+class _FailedAttemptError(Exception):
+    """A request that is worth sending again."""
+
+    def __init__(
+        self, problem: str, *, retry_after: float | None = None, is_throttled: bool = False, is_silence: bool = False
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.retry_after = retry_after
+        self.is_throttled = is_throttled
+        self.is_silence = is_silence
 
 
 @dataclass(slots=True)
@@ -83,10 +100,11 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """A decoded body and the moment (UTC) its last byte arrived."""
+    """A decoded body, the moment (UTC) its last byte arrived, and the headers it came with."""
 
     body: T
     received_at: pendulum.DateTime
+    headers: Mapping[str, str]
 
 
 class _ErrorSource(msgspec.Struct):
@@ -120,29 +138,33 @@ class _KeyAuth(AuthBase):
 
 class Client:
     """
-    Reads the API for one account.
+    Reads the API for one account, with one budget for each of its rate classes.
 
     Args:
         account: The account's label, for messages.
         key: Its private API key.
         base_url: The configured origin, e.g. `https://a.klaviyo.com`.
         revision: The API revision asked for with every request.
-        max_connections: How many requests may be under way at once.
+        network: Timeouts, attempts and waits.
     """
 
-    def __init__(self, account: str, key: ApiKey, *, base_url: str, revision: str, max_connections: int = 32) -> None:
+    def __init__(
+        self, account: str, key: ApiKey, *, base_url: str, revision: str, network: NetworkSettings | None = None
+    ) -> None:
         self.account = account
         self.base_url = base_url
         self.revision = revision
-        self.max_connections = max_connections
+        self.network = network or NetworkSettings()
         self._key = key
         self._has_answered = False
         self._refusal: KeyRefusedError | None = None
+        self._budgets: dict[RateLimit, Budget] = {kind.rate_limit: Budget(kind.rate_limit) for kind in KINDS.values()}
+        self._waited_seconds = 0.0
         # Proxies and certificates are looked up once; requests would look for them at every call.
         certificates = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self._http = DltClient(
-            request_timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-            max_connections=max_connections,
+            request_timeout=(self.network.connect_timeout_seconds, self.network.read_timeout_seconds),
+            max_connections=CONNECTIONS,
             raise_for_status=False,
             # Attempts are counted here, where waits obey Retry-After, carry jitter and a bad body counts as a failure.
             status_codes=(),
@@ -160,6 +182,12 @@ class Client:
             "Accept": "application/vnd.api+json, application/json",
             "User-Agent": "klaviyo-jobs",
         }
+        if self.network.fall_forward_opt_out:
+            self._headers["X-Klaviyo-Revision-Fall-Forward-Opt-Out"] = "1"
+
+    def limit_of(self, kind: JobKind) -> RateLimit:
+        """Return the rate limit that holds for *kind* now: the announced one, or the default."""
+        return self._budgets[kind.rate_limit].limit
 
     def fetch(
         self,
@@ -167,6 +195,7 @@ class Client:
         url: str,
         decode: Callable[[bytes], T],
         *,
+        kind: JobKind,
         meter: Meter,
         params: Mapping[str, str] | None = None,
     ) -> Answer[T]:
@@ -177,70 +206,112 @@ class Client:
             where: What is being read, for messages, e.g. `item-create, page 4`.
             url: A link of the configured origin, or a path below it.
             decode: Makes the body of a 200; a `msgspec.DecodeError` counts as a failed attempt.
+            kind: Whose budget the request is taken from.
             meter: Counts requests, repeats and waits.
             params: Query parameters that *url* does not have yet.
         Raises:
             KeyRefusedError: Answered 401 or 403.
+            RevisionError: The revision is not served.
             StatusError: Answered another 3xx or 4xx.
             UnavailableError: No usable answer after the last attempt.
         """
-        if self._refusal is not None:
-            raise self._refusal
         if url.startswith("/"):
             url = self.base_url + url
-        problem = ""
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            if self._refusal is not None:
+                raise self._refusal
+            attempt += 1
             meter.count_request(is_retry=attempt > 1)
-            retry_after: float | None = None
-            is_throttled = False
             try:
-                with self._http.get(
-                    url, params=params, headers=self._headers, stream=True, allow_redirects=False
-                ) as response:
-                    body = self._without_key(_read_body(response))
-                    received_at = pendulum.now("UTC")
-                    if response.status_code == 200:
-                        answer = Answer(_decoded(body, decode), received_at)
-                        self._has_answered = True
-                        return answer
-                    if response.status_code != 429 and response.status_code < 500:
-                        raise self._error_of(where, response, body)
-                    is_throttled = response.status_code == 429
-                    retry_after = _retry_after_seconds(response.headers.get("Retry-After"))
-                    problem = f"answered {response.status_code}{_first_detail(body)}"
-            except (BodyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                problem = f"answered 200 with a body that is not the API's JSON ({error})"
-                if not self._has_answered and _is_html(response):
-                    raise UnavailableError(
-                        f"{where}: {self.base_url} answers with a web page; it is not the Klaviyo API.",
-                        data=_UNSENT,
-                        next_step="check `base_url`, and whether a proxy or a sign-in page stands in between.",
-                    ) from None
-            except (requests.RequestException, Urllib3Error) as error:
-                problem = f"gave no answer ({_network_reason(error)})"
-            if attempt < MAX_ATTEMPTS:
-                wait = _wait_seconds(attempt, retry_after)
-                if retry_after is not None and retry_after > MAX_WAIT_SECONDS:
-                    problem += (
-                        f" and asks to wait {retry_after:.0f} s, longer than the {MAX_WAIT_SECONDS:.0f} s allowed"
-                    )
-                    break
-                LOGGER.info("%s/%s %s; attempt %d follows in %.1f s", self.account, where, problem, attempt + 1, wait)
-                if is_throttled:
+                return self._attempt(where, url, decode, kind=kind, params=params)
+            except _FailedAttemptError as failure:
+                wait = self._wait_before_repeat(where, attempt, failure)
+                if failure.is_throttled:
                     meter.count_wait(wait)
-                time.sleep(wait)
+                LOGGER.info(
+                    "%s/%s %s; attempt %d follows in %.1f s", self.account, where, failure.problem, attempt + 1, wait
+                )
+            time.sleep(wait)
+
+    def _attempt(
+        self,
+        where: str,
+        url: str,
+        decode: Callable[[bytes], T],
+        *,
+        kind: JobKind,
+        params: Mapping[str, str] | None,
+    ) -> Answer[T]:
+        """Send the request once; `_FailedAttemptError` if sending it again may help."""
+        budget = self._budgets[kind.rate_limit]
+        try:
+            with (
+                budget.permit(),
+                self._http.get(
+                    url, params=params, headers=self._headers, stream=True, allow_redirects=False
+                ) as response,
+            ):
+                # When its first byte was on its way back, at the latest: close enough to place it in a second.
+                sent_at = time.monotonic() - response.elapsed.total_seconds()
+                body = self._without_key(_read_body(response, self.network.body_timeout_seconds))
+                received_at = pendulum.now("UTC")
+        except BodyError as error:
+            raise _FailedAttemptError(f"answered with a body that is {error}") from error
+        except (requests.RequestException, Urllib3Error) as error:
+            raise _FailedAttemptError(f"gave no answer ({_network_reason(error)})", is_silence=True) from error
+        status = response.status_code
+        if status == 429:
+            retry_after = _retry_after_seconds(response.headers.get("Retry-After"))
+            budget.pause(min(retry_after or 0.0, self.network.max_wait_seconds))
+            raise _FailedAttemptError(f"answered 429{_first_detail(body)}", retry_after=retry_after, is_throttled=True)
+        budget.learn(kind.name, response.headers, sent_at)
+        if status >= 500:
+            retry_after = _retry_after_seconds(response.headers.get("Retry-After"))
+            raise _FailedAttemptError(f"answered {status}{_first_detail(body)}", retry_after=retry_after)
+        if status != 200:
+            raise self._error_of(where, status, body)
+        try:
+            answer = Answer(_decoded(body, decode), received_at, response.headers)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if not self._has_answered and "html" in response.headers.get("Content-Type", "").lower():
+                raise UnavailableError(
+                    f"{where}: {self.base_url} answers with a web page; it is not the Klaviyo API.",
+                    data=_UNUSED,
+                    next_step="check `base_url`, and whether a proxy or a sign-in page stands in between.",
+                ) from None
+            raise _FailedAttemptError(f"answered 200 with a body that is not the API's JSON ({error})") from error
+        self._has_answered = True
+        return answer
+
+    def _wait_before_repeat(self, where: str, attempt: int, failure: _FailedAttemptError) -> float:
+        """Return how long to wait before the next attempt; UnavailableError if there is to be none."""
+        attempts = self.network.max_attempts
+        if failure.is_silence and not self._has_answered:
+            attempts = min(attempts, FIRST_CONTACT_ATTEMPTS)
+        wait = _wait_seconds(attempt, failure.retry_after, self.network.max_wait_seconds)
+        longest, longest_in_all = self.network.max_wait_seconds, self.network.max_total_wait_seconds
+        if failure.retry_after is not None and failure.retry_after > longest:
+            reason = f"it asks to wait {failure.retry_after:.0f} s, longer than max_wait_seconds ({longest:.0f})"
+        elif attempt >= attempts:
+            reason = f"gave up after {attempt} attempts"
+        elif self._waited_seconds + wait > longest_in_all:
+            reason = f"gave up after waiting {longest_in_all:.0f} s in all (max_total_wait_seconds)"
+        else:
+            self._waited_seconds += wait
+            return wait
         raise UnavailableError(
-            f"{where}: {self.base_url} {problem}; gave up after {attempt} attempts.",
-            data=_UNSENT,
+            f"{where}: {self.base_url} {failure.problem}; {reason}.",
+            data=_UNUSED,
             next_step="run again later; if it lasts, check `base_url`, the network and https://status.klaviyo.com.",
-        )
+        ) from None
 
     def _without_key(self, body: bytes) -> bytes:
         """Blank the key out of an answer that echoes it, so that it gets into no message, table or log."""
         return body.replace(self._key.reveal().encode(), b"***")
 
-    def _error_of(self, where: str, response: requests.Response, body: bytes) -> KeyRefusedError | ApiError:
-        status = response.status_code
+    def _error_of(self, where: str, status: int, body: bytes) -> KlaviyoJobsError:
+        """Return what an answer that no repeat can mend means."""
         detail = _first_detail(body)
         if status in (401, 403):
             self._refusal = KeyRefusedError(
@@ -248,9 +319,19 @@ class Client:
                 data="nothing of this account was read; its rows are as they were.",
                 next_step="set a private key that has the scope catalogs:read (SOURCES__KLAVIYO_JOBS__API_KEY, "
                 "or the account's entry in `accounts`).",
+                status=status,
             )
             LOGGER.warning("%s: %s", self.account, self._refusal.headline)
             return self._refusal
+        # Revision faults come as 400, 404 or 410, and look like a missing job unless read.
+        if status == 410 or "revision" in detail.lower():
+            return RevisionError(
+                f"{where}: revision {self.revision} is not served ({status}{detail}).",
+                data=_UNUSED,
+                next_step=f"set `revision` to {DEFAULT_REVISION}, or remove the setting."
+                if self.revision != DEFAULT_REVISION
+                else "install a newer klaviyo-jobs, or set `revision` to one that is.",
+            )
         if 300 <= status < 400:
             next_step = "set `base_url` to the address that answers by itself; redirects are not followed."
         elif detail:
@@ -258,12 +339,14 @@ class Client:
         else:
             detail = " without an error of Klaviyo's form"
             next_step = f"check `base_url`: {self.base_url} does not look like the Klaviyo API."
-        return StatusError(f"{where}: answered {status}{detail}", status=status, data=_UNSENT, next_step=next_step)
+        return StatusError(
+            f"{where}: answered {status}{detail}", status=status, detail=detail, data=_UNUSED, next_step=next_step
+        )
 
 
-def _read_body(response: requests.Response) -> bytes:
+def _read_body(response: requests.Response, timeout_seconds: float) -> bytes:
     """Read the whole body as it comes, within its bounds of size and time."""
-    deadline = time.monotonic() + BODY_TIMEOUT_SECONDS
+    deadline = time.monotonic() + timeout_seconds
     chunks: list[bytes] = []
     size = 0
     while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
@@ -272,7 +355,7 @@ def _read_body(response: requests.Response) -> bytes:
         if size > BODY_BYTES:
             raise BodyError(f"larger than {BODY_BYTES // 2**20} MiB")
         if time.monotonic() > deadline:
-            raise BodyError(f"not complete after {BODY_TIMEOUT_SECONDS:.0f} s")
+            raise BodyError(f"not complete after {timeout_seconds:.0f} s")
     return b"".join(chunks)
 
 
@@ -288,17 +371,27 @@ def _decoded(body: bytes, decode: Callable[[bytes], T]) -> T:
         return decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         try:
-            lenient = json.loads(body.decode(errors="replace"), parse_constant=str)
-            mended = json.dumps(lenient, ensure_ascii=False).encode(errors="replace")
+            lenient = json.loads(body.decode(errors="replace"), parse_constant=str, parse_float=Decimal)
+            return decode(_encode(_mended(lenient)))
         except (ValueError, RecursionError):
             raise error from None
-        return decode(mended)
 
 
-def _wait_seconds(attempt: int, retry_after: float | None) -> float:
+def _mended(value: Any) -> Any:
+    """Replace half surrogate pairs in every text of *value*; numbers keep their digits."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, list):
+        return [_mended(element) for element in value]
+    if isinstance(value, dict):
+        return {_mended(name): _mended(member) for name, member in value.items()}
+    return value
+
+
+def _wait_seconds(attempt: int, retry_after: float | None, longest: float) -> float:
     """Exponential backoff with full jitter, and never before `Retry-After` has passed."""
     backoff = random.uniform(0, BACKOFF_SECONDS * 2 ** (attempt - 1))  # noqa: S311 - no secret
-    return min((retry_after or 0.0) + backoff, MAX_WAIT_SECONDS)
+    return min((retry_after or 0.0) + backoff, max(longest, retry_after or 0.0))
 
 
 def _retry_after_seconds(value: str | None) -> float | None:
@@ -313,10 +406,6 @@ def _retry_after_seconds(value: str | None) -> float | None:
         return max(0.0, (parsedate_to_datetime(value) - pendulum.now("UTC")).total_seconds())
     except (ValueError, TypeError):
         return None
-
-
-def _is_html(response: requests.Response) -> bool:
-    return "html" in response.headers.get("Content-Type", "").lower()
 
 
 def _first_detail(body: bytes) -> str:

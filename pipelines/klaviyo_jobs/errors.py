@@ -3,6 +3,7 @@ Everything that can go wrong, as one tree; each class knows the exit code of the
 
     KlaviyoJobsError             1  unexpected; the base of all below
     ├── SettingError             2  a setting is missing or cannot be used
+    │   └── RevisionError        2  Klaviyo does not serve the revision asked for
     ├── KeyRefusedError          3  Klaviyo refused the API key or its scope
     ├── ApiError                 4  the API could not be read
     │   ├── UnavailableError     4  no usable answer after all attempts
@@ -62,10 +63,18 @@ class SettingError(KlaviyoJobsError):
     exit_code = 2
 
 
+class RevisionError(SettingError):
+    """Klaviyo does not serve the revision asked for: it is retired, unknown to the endpoint, or in the future."""
+
+
 class KeyRefusedError(KlaviyoJobsError):
     """Klaviyo answered 401 or 403: the key is wrong, or lacks the scope `catalogs:read`."""
 
     exit_code = 3
+
+    def __init__(self, message: str, *, status: int, data: str | None = None, next_step: str | None = None) -> None:
+        super().__init__(message, data=data, next_step=next_step)
+        self.status = status
 
 
 class ApiError(KlaviyoJobsError):
@@ -81,9 +90,12 @@ class UnavailableError(ApiError):
 class StatusError(ApiError):
     """The API answered with a status that a retry cannot mend."""
 
-    def __init__(self, message: str, *, status: int, data: str | None = None, next_step: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int, detail: str = "", data: str | None = None, next_step: str | None = None
+    ) -> None:
         super().__init__(message, data=data, next_step=next_step)
         self.status = status
+        self.detail = detail
 
 
 class PagingError(ApiError):

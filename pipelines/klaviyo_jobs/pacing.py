@@ -28,6 +28,9 @@ from klaviyo_jobs.kinds import RateLimit
 MINUTE_SECONDS: Final = 60.0
 _RATE_SHARE: Final = 0.96
 _CATCH_UP_SHARE: Final = 0.02
+# Below this share of a second's requests it was not us who used the second up.
+_OWN_SHARE: Final = 0.8
+_REMEMBERED_SECONDS: Final = 5.0
 # How long a waiting thread sleeps at the most before it looks again, so that a pause ended early is noticed.
 _LONGEST_NAP_SECONDS: Final = 0.5
 
@@ -50,6 +53,8 @@ class Budget:
         self._next_at = 0.0
         self._under_way = 0
         self._answered: deque[float] = deque()
+        # When the last requests left, a few seconds' worth.
+        self._left: deque[float] = deque()
 
     @property
     def limit(self) -> RateLimit:
@@ -82,6 +87,9 @@ class Budget:
         rate = self._limit.burst * _RATE_SHARE
         catch_up = self._limit.burst * _CATCH_UP_SHARE / rate
         self._next_at = max(self._next_at, now - catch_up) + 1 / rate
+        self._left.append(now)
+        while self._left[0] < now - _REMEMBERED_SECONDS:
+            self._left.popleft()
         return 0
 
     def pause(self, seconds: float) -> None:
@@ -106,8 +114,10 @@ class Budget:
                 self._limit = RateLimit(min(limit.burst for limit in limits), min(limit.steady for limit in limits))
                 self._lock.notify_all()
             if headers.get("RateLimit-Remaining") == "0":
-                # Somebody else reads with the same account: leave the rest of that second to them.
-                self._next_at = max(self._next_at, sent_at + 1)
+                own = sum(sent_at - 1 < moment <= sent_at for moment in self._left)
+                if own < self._limit.burst * _OWN_SHARE:
+                    # Somebody else reads with the same account: leave the rest of that second to them.
+                    self._next_at = max(self._next_at, sent_at + 1)
 
 
 def parse_limit(header: str) -> RateLimit | None:

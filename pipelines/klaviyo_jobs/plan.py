@@ -21,6 +21,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from klaviyo_jobs.held import HeldJobs
 from klaviyo_jobs.kinds import RateLimit
+from klaviyo_jobs.pacing import least_seconds
 from klaviyo_jobs.reading import Listing, ListingOutcome, ListingReader
 from klaviyo_jobs.rows import Origin
 from klaviyo_jobs.source import SCHEMA_NAME
@@ -66,7 +67,7 @@ def _readable(warehouse: Path) -> DuckDbCredentials:
     return credentials
 
 
-def least_seconds(outcomes: Iterable[ListingOutcome]) -> float:
+def least_seconds_of(outcomes: Iterable[ListingOutcome]) -> float:
     """
     Return the least time that Klaviyo's rate limits leave for the calls that *outcomes* plan.
 
@@ -75,10 +76,4 @@ def least_seconds(outcomes: Iterable[ListingOutcome]) -> float:
     calls: Counter[tuple[str, RateLimit]] = Counter()
     for outcome in outcomes:
         calls[outcome.account, outcome.kind.rate_limit] += outcome.page_count + outcome.detail_count
-    return max((_least_seconds(limit, count) for (_, limit), count in calls.items()), default=0.0)
-
-
-def _least_seconds(limit: RateLimit, calls: int) -> float:
-    """A burst fills a minute's budget first; the rest of that minute is spent waiting."""
-    full_minutes, rest = divmod(max(calls - 1, 0), limit.steady)
-    return full_minutes * 60 + rest // limit.burst
+    return max((least_seconds(limit, count) for (_, limit), count in calls.items()), default=0.0)

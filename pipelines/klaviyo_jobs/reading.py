@@ -22,7 +22,7 @@ import msgspec
 import pendulum
 import pyarrow as pa
 
-from klaviyo_jobs.client import Answer, Client, Meter
+from klaviyo_jobs.client import CONNECTIONS, Answer, Client, Meter
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, StatusError
 from klaviyo_jobs.held import HeldJob, HeldJobs
 from klaviyo_jobs.kinds import JobKind
@@ -61,7 +61,8 @@ Batch = dict[str, pa.Table]
 # A batch costs dlt a few milliseconds whatever its size, and its rows stay in memory until it is full.
 BATCH_JOBS: Final = 1000
 BATCH_CHILDREN: Final = 200_000
-DETAIL_THREADS: Final = 8
+# Seconds that an answer may take before the threads that read details no longer fill the burst limit.
+_ANSWER_SECONDS: Final = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +240,13 @@ class ListingReader:
     def _iter_with_details(self) -> Iterator[Batch]:
         """Read details while the listing goes on, a bounded number at once, and keep the order of the listing."""
         under_way: deque[tuple[_Change, Future[Answer[DetailBody]]]] = deque()
-        with ThreadPoolExecutor(DETAIL_THREADS, thread_name_prefix=f"details-{self._kind.name}") as pool:
+        threads = min(CONNECTIONS, 1 + int(self._client.limit_of(self._kind).burst * _ANSWER_SECONDS))
+        with ThreadPoolExecutor(threads, thread_name_prefix=f"details-{self._kind.name}") as pool:
             try:
                 for page in iter_pages(self._client, self._kind, self.outcome.meter):
                     for change in self._changes_on(page):
                         under_way.append((change, pool.submit(self._fetch_detail, change.job.job_id)))
-                        if len(under_way) > 4 * DETAIL_THREADS:
+                        if len(under_way) > 2 * threads:
                             self._finish(*under_way.popleft())
                         if self._pending.is_full():
                             yield self._flush()
@@ -296,6 +298,7 @@ class ListingReader:
             f"{self._kind.name}, job {job_id}",
             self._detail_path(job_id),
             decode_detail,
+            kind=self._kind,
             meter=self.outcome.meter,
             params={"include": self._kind.entity.plural},
         )

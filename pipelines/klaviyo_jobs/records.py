@@ -67,7 +67,7 @@ class JobError:
     meta: str | None
 
 
-class Linkage(msgspec.Struct, frozen=True, gc=False):
+class Linkage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """One `{type, id}` pair of a job's relationship: an entity that the job has dealt with successfully so far."""
 
     type: str | None
@@ -106,6 +106,7 @@ class Job:
     Attributes:
         linkages: What its relationship holds, in the order served.
         linkage_positions: The place of each linkage in the answer; not 0, 1, 2 ... only where one could not be read.
+        unread_error_count: Errors that could not be read; likewise *unread_linkage_count*.
         extra: A JSON object of the members that no column models.
     """
 
@@ -120,12 +121,24 @@ class Job:
     errors: list[JobError] = field(default_factory=list)
     linkages: list[Linkage] = field(default_factory=list)
     linkage_positions: Sequence[int] = ()
+    unread_error_count: int = 0
+    unread_linkage_count: int = 0
     extra: str | None = None
+
+    @property
+    def error_count(self) -> int:
+        """Errors that the API holds of the job, those that could not be read included."""
+        return len(self.errors) + self.unread_error_count
+
+    @property
+    def linkage_count(self) -> int:
+        """Linkages that the API holds of the job, those that could not be read included."""
+        return len(self.linkages) + self.unread_linkage_count
 
     @property
     def state(self) -> State:
         """The job's state, to be compared with a stored one."""
-        counts = (self.total_count, self.completed_count, self.failed_count, len(self.errors), len(self.linkages))
+        counts = (self.total_count, self.completed_count, self.failed_count, self.error_count, self.linkage_count)
         times = (_microseconds(self.created_at), _microseconds(self.completed_at), _microseconds(self.expires_at))
         return State(Observation(self.status, *counts), times)
 
@@ -299,18 +312,21 @@ def _parse_job(kind: JobKind, raw: msgspec.Raw, path: str, parsed: Parsed) -> Jo
     )
     child_faults: list[Fault] = []
     errors_path = ".attributes.errors"
+    error_elements = _elements(attributes.get("errors"), errors_path)
     job.errors = [
         error
-        for position, element in enumerate(_elements(attributes.get("errors"), errors_path))
+        for position, element in enumerate(error_elements)
         if (error := _parse_error(position, element, f"{path}{errors_path}[{position}]", extra, child_faults))
     ]
+    job.unread_error_count = len(error_elements) - len(job.errors)
     relationships = _optional_members(top.get("relationships"), ".relationships")
     name = kind.entity.plural
     relationship = _optional_members(relationships.get(name), f".relationships.{name}")
-    _parse_linkages_into(job, relationship.get("data"), path, f".relationships.{name}.data", child_faults)
+    _parse_linkages_into(job, name, relationship.get("data"), path, extra, child_faults)
     extra |= {key: value for key, value in attributes.items() if key not in _JOB_ATTRIBUTES}
     extra |= {f"/{key}": value for key, value in top.items() if key not in _JOB_MEMBERS}
     extra |= {f"/relationships/{key}": value for key, value in relationships.items() if key != name}
+    extra |= {f"/relationships/{name}/{key}": value for key, value in relationship.items() if key not in _LINKED}
     job.extra = _json(extra)
     # Only now: a job that cannot be read leaves one fault, its own.
     parsed.faults += child_faults
@@ -332,6 +348,8 @@ _JOB_ATTRIBUTES: Final = frozenset(
         "errors",
     }
 )
+_LINKED: Final = frozenset({"data", "links"})
+_LINKAGE_MEMBERS: Final = frozenset({"type", "id"})
 _ERROR_MEMBERS: Final = frozenset({"id", "code", "title", "detail", "source", "meta"})
 
 
@@ -340,7 +358,7 @@ def _parse_error(
 ) -> JobError | None:
     try:
         members = _members(raw, "")
-        source = _value(members, "source", "")
+        source = _value(members, "source", "") or None  # an empty object may come as an empty list
         pointer = _text_of(source.pop("pointer", None) if isinstance(source, dict) else source, ".source.pointer")
         meta = _value(members, "meta", "")
         related_id = _text_of(meta.get("id"), ".meta.id") if isinstance(meta, dict) else None
@@ -364,7 +382,10 @@ def _parse_error(
     return error
 
 
-def _parse_linkages_into(job: Job, raw: msgspec.Raw | None, path: str, linkages_path: str, faults: list[Fault]) -> None:
+def _parse_linkages_into(
+    job: Job, name: str, raw: msgspec.Raw | None, path: str, extra: dict[str, msgspec.Raw], faults: list[Fault]
+) -> None:
+    """Parse the `data` of the relationship called *name*; *path* is that of the job."""
     if raw is None or bytes(raw) == b"null":
         return
     try:
@@ -374,15 +395,22 @@ def _parse_linkages_into(job: Job, raw: msgspec.Raw | None, path: str, linkages_
         return
     except _UNDECODABLE:
         positions: list[int] = []
+    linkages_path = f".relationships.{name}.data"
     for position, element in enumerate(_elements(raw, linkages_path)):
         try:
             members = _members(element, "")
             job.linkages.append(Linkage(_text(members, "type", ""), _text(members, "id", "")))
-            positions.append(position)
         except _UnreadableError as unreadable:
-            faults.append(
-                Fault(f"{path}{linkages_path}[{position}]{unreadable.path}", unreadable.reason, bytes(element))
-            )
+            fault_path = f"{path}{linkages_path}[{position}]{unreadable.path}"
+            faults.append(Fault(fault_path, unreadable.reason, bytes(element)))
+            job.unread_linkage_count += 1
+            continue
+        positions.append(position)
+        extra |= {
+            f"/relationships/{name}/data/{position}/{key}": value
+            for key, value in members.items()
+            if key not in _LINKAGE_MEMBERS
+        }
     job.linkage_positions = positions
 
 

@@ -32,6 +32,9 @@ NUMBER: Final = pa.decimal128(38, 9)
 TOMBSTONE: Final = "is_removed"
 
 
+# What is kept of a record that cannot be read; five times the largest job that Klaviyo documents.
+RAW_BYTES: Final = 1024 * 1024
+
 # The column that orders the reads of one included resource: its time, then the job it came with. The highest stays,
 # whatever the order of reading, so that runs of any number end with the same row.
 SEEN_RANK: Final = "seen_rank"
@@ -325,8 +328,8 @@ def rows_of_jobs(origin: Origin, seen: Sequence[SeenJob]) -> dict[str, pa.Table]
             total_count=[job.total_count for job in jobs],
             completed_count=[job.completed_count for job in jobs],
             failed_count=[job.failed_count for job in jobs],
-            error_count=[len(job.errors) for job in jobs],
-            linkage_count=[len(job.linkages) for job in jobs],
+            error_count=[job.error_count for job in jobs],
+            linkage_count=[job.linkage_count for job in jobs],
             first_seen_at=[reading.first_seen_at for reading in seen],
             last_changed_at=[reading.last_changed_at for reading in seen],
             detail_read_at=[reading.detail_read_at for reading in seen],
@@ -347,8 +350,8 @@ def rows_of_jobs(origin: Origin, seen: Sequence[SeenJob]) -> dict[str, pa.Table]
             total_count=[reading.job.total_count for reading in observed],
             completed_count=[reading.job.completed_count for reading in observed],
             failed_count=[reading.job.failed_count for reading in observed],
-            error_count=[len(reading.job.errors) for reading in observed],
-            linkage_count=[len(reading.job.linkages) for reading in observed],
+            error_count=[reading.job.error_count for reading in observed],
+            linkage_count=[reading.job.linkage_count for reading in observed],
             run_id=origin.run_id,
         ),
     }
@@ -446,7 +449,7 @@ def rows_of_faults(origin: Origin, faults: Sequence[tuple[int, str, Fault]], rej
         endpoint=[endpoint for _, endpoint, _ in faults],
         json_path=[fault.json_path for _, _, fault in faults],
         reason=[fault.reason for _, _, fault in faults],
-        raw=[fault.raw.decode(errors="replace") for _, _, fault in faults],
+        raw=[fault.raw[:RAW_BYTES].decode(errors="replace") for _, _, fault in faults],
         rejected_at=rejected_at,
     )
 

@@ -13,10 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from klaviyo_jobs.errors import KlaviyoJobsError, PartialError
+import pendulum
+
+from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, PartialError
 from klaviyo_jobs.load import load
+from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.reading import ListingOutcome
-from klaviyo_jobs.settings import Settings
+from klaviyo_jobs.replay import Replayed, replay_rejected
+from klaviyo_jobs.settings import Settings, revision_problem
 from klaviyo_jobs.source import klaviyo_jobs
 from klaviyo_jobs.views import apply_views
 from klaviyo_jobs.warehouse import RAW_SCHEMA, open_warehouse
@@ -34,6 +38,7 @@ class RunSummary:
         rows: Rows loaded into each table, rows that replaced others included.
         views: The views that were applied.
         seconds: From start to end.
+        replayed: What reading the rejected records again brought, if it was asked for.
     """
 
     run_id: str
@@ -42,6 +47,7 @@ class RunSummary:
     rows: dict[str, int]
     views: list[str]
     seconds: float
+    replayed: Replayed | None = None
 
     @property
     def job_count(self) -> int:
@@ -90,7 +96,9 @@ class RunSummary:
                 f"{len(failed)} of {len(self.outcomes)} listings failed ({self._failed_names()}). "
                 f"First: {first.headline}",
                 data=f"everything else is loaded; each failure stands in {RAW_SCHEMA}.listings, column error.",
-                next_step="run again; what was read before is not read again.",
+                next_step=first.next_step
+                if all(isinstance(error, KeyRefusedError) for error in failed.values())
+                else "run again; what was read before is not read again.",
             )
         if self.rejected_count:
             return PartialError(
@@ -120,6 +128,7 @@ def run(
     *,
     labels: Sequence[str] | None = None,
     full_refresh: bool = False,
+    replays: bool = False,
     watch: Callable[[list[ListingOutcome]], None] | None = None,
 ) -> RunSummary:
     """
@@ -130,6 +139,7 @@ def run(
         warehouse: The DuckDB file; made if it is not there.
         labels: The accounts to read; all by default.
         full_refresh: Whether to read and write every listed job, held or not.
+        replays: Whether to read rejected records again.
         watch: Called once, before reading starts, with the list that the outcomes of the listings appear in.
     Raises:
         SettingError: A setting is missing or cannot be used; nothing was read or written.
@@ -148,9 +158,12 @@ def run(
         full_refresh=full_refresh,
         outcomes=outcomes,
     )
+    if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
+        LOGGER.warning("%s", problem)
     open_warehouse(warehouse).close()
     if watch is not None:
         watch(outcomes)
+    replayed = replay_rejected(warehouse) if replays else None
     loaded = load(source, warehouse)
     with open_warehouse(warehouse) as connection:
         views = apply_views(connection)
@@ -161,4 +174,5 @@ def run(
         rows=loaded.rows,
         views=views,
         seconds=time.monotonic() - started,
+        replayed=replayed,
     )

@@ -7,12 +7,15 @@ Out:    `Settings`, checked; API keys leave it as `ApiKey`, which never shows it
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import pendulum
 from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import SecretSentinel, TSecretStrValue
@@ -78,6 +81,51 @@ class Settings(BaseConfiguration):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in (shown | hidden).items())})"
 
     __str__ = __repr__
+
+
+@configspec
+class NetworkSettings(BaseConfiguration):
+    """
+    How patiently the API is read; settings of the same section, for every user of the source.
+
+    Attributes:
+        max_attempts: How often one request is sent at the most.
+        max_wait_seconds: The longest single wait before a repeat; a longer `Retry-After` ends the listing.
+        max_total_wait_seconds: The longest that one account waits for repeats in all, added up over its requests.
+        connect_timeout_seconds: How long a connection may take to come about.
+        read_timeout_seconds: How long the API may say nothing.
+        body_timeout_seconds: How long one whole answer may take, however slowly it drips in.
+        max_pages: Where a listing that does not end is left.
+        fall_forward_opt_out: Ask for an error instead of an answer in the shape of a newer revision when the one asked
+            for is retired.
+    """
+
+    max_attempts: int = 8
+    max_wait_seconds: float = 60.0
+    max_total_wait_seconds: float = 600.0
+    connect_timeout_seconds: float = 10.0
+    read_timeout_seconds: float = 60.0
+    body_timeout_seconds: float = 120.0
+    # 100 jobs a page; an account cannot have half a million jobs in seven days with 500 in progress at a time.
+    max_pages: int = 5000
+    fall_forward_opt_out: bool = False
+
+    def on_resolved(self) -> None:
+        """Refuse what cannot work: no attempt, no page, or a bound that is no time."""
+        for name in self.get_resolvable_fields():
+            value = getattr(self, name)
+            least = 1 if name in ("max_attempts", "max_pages") else 0
+            if not isinstance(value, bool) and (not math.isfinite(value) or value < least):
+                raise SettingError(
+                    f"{name} is {value}.",
+                    data="nothing was read or written.",
+                    next_step=f"set a number from {least} up, or remove the setting.",
+                )
+
+
+def read_network_settings() -> NetworkSettings:
+    """Resolve the network settings from dlt's configuration providers."""
+    return resolve_configuration(NetworkSettings(), sections=SECTIONS)
 
 
 def read_settings() -> Settings:
@@ -192,6 +240,34 @@ def check_base_url(base_url: str) -> str:
             next_step="use https; plain http is for a server on this machine only.",
         )
     return base_url.rstrip("/")
+
+
+def revision_problem(revision: str, today: dt.date) -> str | None:
+    """
+    Return what is wrong with the age of *revision*, or None.
+
+    A revision is stable for a year, deprecated for another, and then retired: Klaviyo's guide "API versioning and
+    deprecation policy".
+    """
+    try:
+        released = dt.date.fromisoformat(revision[:10])
+    except ValueError:
+        return f"revision {revision} is no date"
+    if today >= _years_after(released, 2):
+        return (
+            f"revision {revision} is retired since {_years_after(released, 2)}: Klaviyo answers in the shape of the "
+            f"oldest one that is not, or refuses; set `revision` to {DEFAULT_REVISION}"
+        )
+    if today >= _years_after(released, 1):
+        return (
+            f"revision {revision} is deprecated and will be retired on {_years_after(released, 2)}; "
+            f"set `revision` to {DEFAULT_REVISION}"
+        )
+    return None
+
+
+def _years_after(date: dt.date, years: int) -> dt.date:
+    return pendulum.date(date.year, date.month, date.day).add(years=years)
 
 
 def check_revision(revision: str) -> str:

@@ -38,6 +38,7 @@ from klaviyo_jobs.settings import (
     include_of,
     keys_of,
     kinds_of,
+    read_network_settings,
 )
 
 SCHEMA_NAME: Final = "klaviyo_jobs"
@@ -124,8 +125,9 @@ def listings_of(
     base_url, revision = check_base_url(base_url), check_revision(revision)
     included = include_of(include)
     wanted = kinds_of(kinds)
+    network = read_network_settings()
     clients = [
-        Client(label, key, base_url=base_url, revision=revision)
+        Client(label, key, base_url=base_url, revision=revision, network=network)
         for label, key in keys_of(api_key, accounts, labels).items()
     ]
     return [
@@ -173,7 +175,7 @@ class _Loads:
         load, pipeline = self._running_load()
         if load.claim_tables():
             for table in self._tables:
-                yield _marked(table, table.schema.empty_table())
+                yield mark_rows(table, table.schema.empty_table())
         with ExitStack() as stack:
             readers = []
             for listing in listings:
@@ -192,7 +194,7 @@ class _Loads:
                     yield None
                     continue
                 for name, rows in batch.items():
-                    yield _marked(TABLES[name], rows)
+                    yield mark_rows(TABLES[name], rows)
         for reader in readers:
             if self._outcomes is None and reader.outcome.error is not None:
                 raise reader.outcome.error
@@ -226,7 +228,8 @@ def _side_by_side(readers: Iterable[ListingReader], stack: ExitStack) -> Iterato
             yield None
 
 
-def _marked(table: Table, rows: pa.Table) -> DataItemWithMeta:
+def mark_rows(table: Table, rows: pa.Table) -> DataItemWithMeta:
+    """Return *rows* marked for dlt: which table they belong to, and how they are merged into it."""
     columns: dict[str, Any] | None = None
     if table.has_tombstones:
         columns = {TOMBSTONE: {"data_type": "bool", "hard_delete": True}}

@@ -29,6 +29,19 @@ def open_warehouse(path: Path, *, must_exist: bool = False, read_only: bool = Fa
     Raises:
         WarehouseError: The folder is missing or closed, the file is no DuckDB file, or someone else has it open.
     """
+    check_place(path, must_exist=must_exist, read_only=read_only)
+    try:
+        return duckdb.connect(str(path), read_only=read_only)
+    except duckdb.Error as error:
+        raise WarehouseError(
+            f"the warehouse {path} cannot be opened: {str(error).splitlines()[0]}",
+            data="nothing was read or written.",
+            next_step="close the program that has it open, or choose another path with --warehouse.",
+        ) from error
+
+
+def check_place(path: Path, *, must_exist: bool = False, read_only: bool = False) -> None:
+    """Raise WarehouseError if the DuckDB file cannot be at *path*, as far as that shows without opening it."""
     if must_exist and not path.exists():
         raise WarehouseError(
             f"there is no warehouse {path}.",
@@ -59,11 +72,11 @@ def open_warehouse(path: Path, *, must_exist: bool = False, read_only: bool = Fa
             data="nothing was read or written.",
             next_step="change the permissions, or choose another path with --warehouse.",
         )
-    try:
-        return duckdb.connect(str(path), read_only=read_only)
-    except duckdb.Error as error:
-        raise WarehouseError(
-            f"the warehouse {path} cannot be opened: {str(error).splitlines()[0]}",
-            data="nothing was read or written.",
-            next_step="close the program that has it open, or choose another path with --warehouse.",
-        ) from error
+
+
+def has_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Tell whether the raw schema has the table called *name*."""
+    found = connection.execute(
+        "select 1 from duckdb_tables() where schema_name = ? and table_name = ?", (RAW_SCHEMA, name)
+    )
+    return found.fetchone() is not None

@@ -89,8 +89,7 @@ class World:
             for kind, listing in self._listings.items():
                 listing.entries.clear()
                 self._sort(kind)
-            self._list_replays.clear()
-            self._detail_replays.clear()
+            self.clear_replays()
             self._known_attributes.clear()
             self.attributes_version += 1
 
@@ -118,6 +117,12 @@ class World:
         """What `describe` has said of one catalog resource."""
         with self._lock:
             return dict(self._known_attributes.get(related_id, {}))
+
+    def clear_replays(self) -> None:
+        """Answer every list and detail from the world's jobs again."""
+        with self._lock:
+            self._list_replays.clear()
+            self._detail_replays.clear()
 
     def replay_list(self, kind: str, body: Any, *, cursor: str | None = None) -> None:
         """
