@@ -1,7 +1,8 @@
 """
 The command `klaviyo-jobs`: arguments in, exit code out; the one place that prints or exits.
 
-Exit codes: 0 done, 1 unexpected, 2 usage or settings, 3 key refused, 4 API unavailable, 5 partial, 7 warehouse problem.
+Exit codes: 0 done, 1 unexpected, 2 usage or settings, 3 key refused, 4 API unavailable, 5 partial, 6 another run holds
+the lock, 7 warehouse problem, 130 stopped by SIGINT, 143 stopped by SIGTERM.
 Results go to stdout; progress, log lines and errors to stderr.
 """
 
@@ -108,6 +109,12 @@ def run_command(
         bool,
         typer.Option("--dry-run", help="Read the listings, say what a run would read and how long; write nothing."),
     ] = False,
+    wait_lock: Annotated[
+        float,
+        typer.Option(
+            "--wait-lock", metavar="SECONDS", help="Wait for another run of the same warehouse to end.", min=0
+        ),
+    ] = 0,
     replay_rejected: Annotated[
         bool,
         typer.Option("--replay-rejected", help="Read rejected records again as well, as after an upgrade."),
@@ -123,7 +130,15 @@ def run_command(
         _show_plan(settings, path, labels=account, full_refresh=full_refresh, as_json=as_json)
         return
     with _progress(is_shown=err.is_terminal and not as_json) as watch:
-        summary = run(settings, path, labels=account, full_refresh=full_refresh, replays=replay_rejected, watch=watch)
+        summary = run(
+            settings,
+            path,
+            labels=account,
+            full_refresh=full_refresh,
+            replays=replay_rejected,
+            lock_wait_seconds=wait_lock,
+            watch=watch,
+        )
     if as_json:
         print(json.dumps(_summary_object(summary)))
     elif out.is_terminal:
@@ -143,16 +158,7 @@ def run_command(
 def _show_plan(
     settings: Settings, warehouse: Path, *, labels: list[str] | None, full_refresh: bool, as_json: bool
 ) -> None:
-    listings = listings_of(
-        api_key=settings.api_key,
-        accounts=settings.accounts,
-        base_url=settings.base_url,
-        revision=settings.revision,
-        kinds=settings.kinds,
-        include=settings.include,
-        labels=labels,
-        full_refresh=full_refresh,
-    )
+    listings = listings_of(settings, labels=labels, full_refresh=full_refresh)
     outcomes = plan_run(listings, warehouse)
     list_calls = sum(outcome.page_count for outcome in outcomes)
     detail_calls = sum(outcome.detail_count for outcome in outcomes)
@@ -263,6 +269,7 @@ def demo_command(
 ) -> None:
     """Run once against the sandbox, without a key, and show throughput and failure rates."""
     path = warehouse.absolute()
+    LOGGER.setLevel(logging.WARNING)  # the tables below say it all
     with sandbox_settings() as settings, _progress(is_shown=err.is_terminal) as watch:
         summary = run(settings, path, watch=watch)
     out.print(_render_listings(summary.outcomes), _render_rows(summary))

@@ -10,7 +10,9 @@ Everything that can go wrong, as one tree; each class knows the exit code of the
     │   ├── StatusError          4  an answer that a retry cannot mend
     │   └── PagingError          4  a listing whose pages do not lead to an end
     ├── PartialError             5  some accounts, kinds or records failed, the others are loaded
-    └── WarehouseError           7  the warehouse cannot be opened or written
+    ├── LockedError              6  another run holds the lock of the warehouse
+    ├── WarehouseError           7  the warehouse cannot be opened or written
+    └── StoppedError             130 or 143  SIGINT or SIGTERM
 
 A message has three parts: what happened and where; what state the data is in; what to do next. Line one stands alone
 in a log. No message ever holds a key.
@@ -18,7 +20,7 @@ in a log. No message ever holds a key.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import signal
 
 
 class KlaviyoJobsError(Exception):
@@ -31,7 +33,7 @@ class KlaviyoJobsError(Exception):
         next_step: What to do next.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, message: str, *, data: str | None = None, next_step: str | None = None) -> None:
         super().__init__(message)
@@ -108,10 +110,28 @@ class PartialError(KlaviyoJobsError):
     exit_code = 5
 
 
+class LockedError(KlaviyoJobsError):
+    """Another run holds the lock of the warehouse."""
+
+    exit_code = 6
+
+
 class WarehouseError(KlaviyoJobsError):
     """The warehouse cannot be opened, read or written."""
 
     exit_code = 7
+
+
+class StoppedError(KlaviyoJobsError):
+    """The run was told to stop by a signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"stopped by {signal.Signals(number).name}.",
+            data="what was loaded before stays; a load that was cut off is repeated by the next run.",
+            next_step="run again.",
+        )
+        self.exit_code = 128 + number
 
 
 def find_cause(error: BaseException) -> KlaviyoJobsError | None:

@@ -9,6 +9,7 @@ Out:    `Loaded`. The warehouse is the only thing that outlives a load: dlt's wo
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +18,10 @@ import dlt
 from dlt.common.schema.typing import VERSION_TABLE_NAME
 from dlt.extract import DltSource
 
+from klaviyo_jobs.errors import find_cause
 from klaviyo_jobs.rows import TABLES
 from klaviyo_jobs.source import SCHEMA_NAME
-from klaviyo_jobs.warehouse import RAW_SCHEMA
+from klaviyo_jobs.warehouse import RAW_SCHEMA, error_of_load
 
 # What a load sets in dlt unless the user has set it: dlt's own name of the setting, and the value.
 _DLT_SETTINGS: Final[dict[str, Any]] = {
@@ -46,23 +48,38 @@ class Loaded:
     rows: dict[str, int]
 
 
-def load(source: DltSource, warehouse: Path) -> Loaded:
-    """Extract *source* and merge it into the DuckDB file *warehouse*."""
+def load(source: DltSource, warehouse: Path, *, on_step: Callable[[str, str], None] | None = None) -> Loaded:
+    """
+    Extract *source* and merge it into the DuckDB file *warehouse*.
+
+    Args:
+        on_step: Called with the name of a step and the run id when extracting and when loading begins.
+    Raises:
+        WarehouseError: The warehouse could not be written; what it held before it still holds.
+    """
     for name, value in _DLT_SETTINGS.items():
         if dlt.config.get(name) is None:
             dlt.config[name] = value
-    with tempfile.TemporaryDirectory(prefix="klaviyo-jobs-") as working_directory:
-        pipeline = dlt.pipeline(
-            SCHEMA_NAME,
-            pipelines_dir=working_directory,
-            destination=dlt.destinations.duckdb(str(warehouse)),
-            dataset_name=RAW_SCHEMA,
-        )
-        info = pipeline.run(source)
-        _forget_old_schemas(pipeline)
-        trace = pipeline.last_trace
-        counts = trace.last_normalize_info.row_counts if trace and trace.last_normalize_info else {}
-    return Loaded(info.loads_ids[0], {name: counts[name] for name in TABLES if name in counts})
+    tell = on_step or (lambda step, run_id: None)
+    try:
+        with tempfile.TemporaryDirectory(prefix="klaviyo-jobs-") as working_directory:
+            pipeline = dlt.pipeline(
+                SCHEMA_NAME,
+                pipelines_dir=working_directory,
+                destination=dlt.destinations.duckdb(str(warehouse)),
+                dataset_name=RAW_SCHEMA,
+            )
+            tell("extract", "")
+            run_id = pipeline.extract(source).loads_ids[0]
+            tell("load", run_id)
+            counts = pipeline.normalize().row_counts
+            pipeline.load(raise_on_failed_jobs=True)
+            _forget_old_schemas(pipeline)
+    except Exception as error:
+        if find_cause(error) is None and (of_warehouse := error_of_load(warehouse, error)) is not None:
+            raise of_warehouse from error
+        raise
+    return Loaded(run_id, {name: counts[name] for name in TABLES if name in counts})
 
 
 def _forget_old_schemas(pipeline: dlt.Pipeline) -> None:

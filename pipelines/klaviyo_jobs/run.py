@@ -1,5 +1,5 @@
 """
-One run: check the warehouse, load what is new or changed, apply the views, and say how it went.
+One run, step by step: lock, recover, extract, load, views, checks, ledger, unlock; and how it went.
 
 In:     settings and the path of a DuckDB file.
 Out:    `RunSummary`.
@@ -13,17 +13,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pendulum
 
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, PartialError
+from klaviyo_jobs.ledger import tell_of_ended
 from klaviyo_jobs.load import load
+from klaviyo_jobs.lock import RunLock
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.reading import ListingOutcome
 from klaviyo_jobs.replay import Replayed, replay_rejected
 from klaviyo_jobs.settings import Settings, revision_problem
-from klaviyo_jobs.source import klaviyo_jobs
-from klaviyo_jobs.views import apply_views
-from klaviyo_jobs.warehouse import RAW_SCHEMA, open_warehouse
+from klaviyo_jobs.source import listings_of, source_of
+from klaviyo_jobs.stopping import stoppable
+from klaviyo_jobs.views import apply_views, read_checks
+from klaviyo_jobs.warehouse import RAW_SCHEMA, mark_contract, open_warehouse
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ def run(
     labels: Sequence[str] | None = None,
     full_refresh: bool = False,
     replays: bool = False,
+    lock_wait_seconds: float = 0.0,
     watch: Callable[[list[ListingOutcome]], None] | None = None,
 ) -> RunSummary:
     """
@@ -140,33 +145,48 @@ def run(
         labels: The accounts to read; all by default.
         full_refresh: Whether to read and write every listed job, held or not.
         replays: Whether to read rejected records again.
+        lock_wait_seconds: How long to wait for another run of the same warehouse to end.
         watch: Called once, before reading starts, with the list that the outcomes of the listings appear in.
     Raises:
         SettingError: A setting is missing or cannot be used; nothing was read or written.
+        LockedError: Another run holds the lock; nothing was read or written.
         WarehouseError: The warehouse cannot be opened or written.
+        StoppedError: A signal ended the run.
     """
     started = time.monotonic()
     outcomes: list[ListingOutcome] = []
-    source = klaviyo_jobs(
-        api_key=settings.api_key,
-        accounts=settings.accounts,
-        base_url=settings.base_url,
-        revision=settings.revision,
-        kinds=settings.kinds,
-        include=settings.include,
-        labels=labels,
-        full_refresh=full_refresh,
-        outcomes=outcomes,
-    )
+    listings = listings_of(settings, labels=labels, full_refresh=full_refresh)
+    source = source_of(listings, outcomes)
+    names = [(listing.client.account, listing.kind.name) for listing in listings]
     if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
         LOGGER.warning("%s", problem)
-    open_warehouse(warehouse).close()
-    if watch is not None:
-        watch(outcomes)
-    replayed = replay_rejected(warehouse) if replays else None
-    loaded = load(source, warehouse)
-    with open_warehouse(warehouse) as connection:
-        views = apply_views(connection)
+    with stoppable():
+        LOGGER.info("step lock")
+        with RunLock(warehouse, names, wait_seconds=lock_wait_seconds) as lock:
+
+            def enter(step: str, run_id: str = "") -> None:
+                lock.enter_step(step, run_id)
+                LOGGER.info("step %s", step)
+
+            enter("recover")
+            # Held open until the end: whoever opens the file in the middle is refused, instead of failing the load.
+            with open_warehouse(warehouse, wait_seconds=settings.warehouse_wait_seconds) as connection:
+                for note in lock.ended:
+                    LOGGER.warning("an earlier run was %s", note.ending)
+                if watch is not None:
+                    watch(outcomes)
+                replayed = replay_rejected(warehouse) if replays else None
+                loaded = load(source, warehouse, on_step=enter)
+                mark_contract(connection)
+                enter("views")
+                views = apply_views(connection)
+                enter("checks")
+                if any(outcome.changed_count for outcome in outcomes):
+                    _run_checks(connection)
+                enter("ledger")
+                tell_of_ended(connection, lock.ended)
+                lock.forget_ended()
+            enter("unlock")
     return RunSummary(
         run_id=loaded.run_id,
         warehouse=warehouse,
@@ -176,3 +196,11 @@ def run(
         seconds=time.monotonic() - started,
         replayed=replayed,
     )
+
+
+def _run_checks(connection: duckdb.DuckDBPyConnection) -> None:
+    """Say which checks of `sql/checks/` found something; a finding is for people to look at and fails no run."""
+    for name, query in read_checks().items():
+        found = connection.execute(f"select count(*) from ({query.rstrip().rstrip(';')})").fetchone()
+        if found and found[0]:
+            LOGGER.warning("check %s: %d rows; see sql/checks/%s.sql", name, found[0], name)

@@ -73,6 +73,7 @@ class Settings(BaseConfiguration):
     kinds: list[str] | None = None
     include: list[str] | None = None
     warehouse: str = "warehouse.duckdb"
+    warehouse_wait_seconds: float = 10.0
 
     def __repr__(self) -> str:
         """Show every setting but the keys."""

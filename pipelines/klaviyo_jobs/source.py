@@ -77,21 +77,57 @@ def klaviyo_jobs(
     Raises:
         SettingError: A setting is missing or cannot be used.
     """
-    included = include_of(include)
-    listings: dict[JobKind, list[Listing]] = defaultdict(list)
-    for listing in listings_of(
+    asked = Settings(
         api_key=api_key,
-        accounts=accounts,
+        accounts=None if accounts is None else dict(accounts),
         base_url=base_url,
         revision=revision,
-        kinds=kinds,
-        include=include,
-        labels=labels,
-        full_refresh=full_refresh,
-    ):
-        listings[listing.kind].append(listing)
-    tables = [table for name, table in TABLES.items() if name not in ENTITY_TABLES or name in included]
-    loads = _Loads(tables, outcomes)
+        kinds=None if kinds is None else list(kinds),
+        include=None if include is None else list(include),
+    )
+    yield from _resources_of(listings_of(asked, labels=labels, full_refresh=full_refresh), outcomes)
+
+
+def listings_of(
+    settings: Settings, *, labels: Sequence[str] | None = None, full_refresh: bool = False
+) -> list[Listing]:
+    """
+    Return the listings that *settings* ask for, kind by kind.
+
+    Args:
+        labels: The accounts to read; all by default.
+        full_refresh: Whether to read and write every job listed, held or not.
+    Raises:
+        SettingError: A setting is missing or cannot be used.
+    """
+    base_url, revision = check_base_url(settings.base_url), check_revision(settings.revision)
+    included = include_of(settings.include)
+    wanted = kinds_of(settings.kinds)
+    network = read_network_settings()
+    clients = [
+        Client(label, key, base_url=base_url, revision=revision, network=network)
+        for label, key in keys_of(settings.api_key, settings.accounts, labels).items()
+    ]
+    return [
+        Listing(client, kind, kind.can_include and kind.entity.plural in included, full_refresh)
+        for kind in wanted
+        for client in clients
+    ]
+
+
+@dlt.source(name=SCHEMA_NAME, section=SCHEMA_NAME)
+def source_of(listings: Sequence[Listing], outcomes: list[ListingOutcome]) -> Iterable[DltResource]:
+    """Return the source of *listings* as the command reads them: failures go into *outcomes* and are not raised."""
+    yield from _resources_of(listings, outcomes)
+
+
+def _resources_of(listings: Sequence[Listing], outcomes: list[ListingOutcome] | None) -> Iterator[DltResource]:
+    by_kind: dict[JobKind, list[Listing]] = defaultdict(list)
+    for listing in listings:
+        by_kind[listing.kind].append(listing)
+    # The table of categories always: that a kind does not include them now says nothing of the views on them.
+    included = {"categories"} | {kind.entity.plural for kind, [first, *_] in by_kind.items() if first.includes}
+    loads = _Loads([table for name, table in TABLES.items() if name not in ENTITY_TABLES or name in included], outcomes)
 
     @dlt.transformer
     def with_details(listing: Listing) -> Iterator[DataItemWithMeta | None]:
@@ -101,40 +137,13 @@ def klaviyo_jobs(
     def listed(listings: Sequence[Listing]) -> Iterator[DataItemWithMeta | None]:
         yield from loads.iter_rows(listings)
 
-    for kind, of_accounts in listings.items():
+    for kind, of_accounts in by_kind.items():
         if of_accounts[0].includes:
             parent = dlt.resource(of_accounts, name=kind.listing_name, selected=False)
             yield parent
             yield parent | with_details.with_name(kind.resource_name)
         else:
             yield listed.with_name(kind.resource_name)(of_accounts)
-
-
-def listings_of(
-    *,
-    api_key: str | None,
-    accounts: Mapping[str, str] | None,
-    base_url: str,
-    revision: str,
-    kinds: Sequence[str] | None,
-    include: Sequence[str] | None,
-    labels: Sequence[str] | None,
-    full_refresh: bool,
-) -> list[Listing]:
-    """Return the listings that these settings of `klaviyo_jobs` ask for, kind by kind."""
-    base_url, revision = check_base_url(base_url), check_revision(revision)
-    included = include_of(include)
-    wanted = kinds_of(kinds)
-    network = read_network_settings()
-    clients = [
-        Client(label, key, base_url=base_url, revision=revision, network=network)
-        for label, key in keys_of(api_key, accounts, labels).items()
-    ]
-    return [
-        Listing(client, kind, kind.can_include and kind.entity.plural in included, full_refresh)
-        for kind in wanted
-        for client in clients
-    ]
 
 
 class _Load:

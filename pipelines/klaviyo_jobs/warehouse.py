@@ -7,70 +7,170 @@ Out:    an open connection; every reason why there can be none is a `WarehouseEr
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import time
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
 from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.log import LOGGER
 
 RAW_SCHEMA: Final = "klaviyo_raw"
 VIEW_SCHEMA: Final = "klaviyo"
 
+# What the tables mean and which columns they have; counted up when an older warehouse has to be changed to fit.
+CONTRACT_VERSION: Final = 1
 
-def open_warehouse(path: Path, *, must_exist: bool = False, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+_CONTRACT_PREFIX: Final = "klaviyo-jobs contract "
+# DuckDB's own words for a file that somebody else has open.
+_HOLDER: Final = re.compile(r"lock is held in (\S+) \(PID (\d+)\)")
+
+
+def open_warehouse(
+    path: Path, *, must_exist: bool = False, read_only: bool = False, wait_seconds: float = 0.0
+) -> duckdb.DuckDBPyConnection:
     """
     Open the DuckDB file, or say why that cannot be done.
 
     Args:
         path: The file; made if it is not there, unless it *must_exist*.
         read_only: Open it for reading, which any number of programs can do at once.
+        wait_seconds: How long to wait for another program to close it.
     Raises:
-        WarehouseError: The folder is missing or closed, the file is no DuckDB file, or someone else has it open.
+        WarehouseError: The folder is missing or closed, the file is no DuckDB file or one of a newer DuckDB, somebody
+            else has it open, or its tables are not of this program's making.
     """
     check_place(path, must_exist=must_exist, read_only=read_only)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            connection = duckdb.connect(str(path), read_only=read_only)
+            break
+        except duckdb.Error as error:
+            holder = _HOLDER.search(str(error))
+            if holder is None or time.monotonic() >= deadline:
+                raise _error_of_opening(path, error) from error
+            LOGGER.info("the warehouse is open in %s (process %s); waiting", holder[1], holder[2])
+            time.sleep(min(1.0, max(0.05, deadline - time.monotonic())))
     try:
-        return duckdb.connect(str(path), read_only=read_only)
-    except duckdb.Error as error:
-        raise WarehouseError(
-            f"the warehouse {path} cannot be opened: {str(error).splitlines()[0]}",
-            data="nothing was read or written.",
-            next_step="close the program that has it open, or choose another path with --warehouse.",
-        ) from error
+        _refuse_foreign(path, connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def mark_contract(connection: duckdb.DuckDBPyConnection) -> None:
+    """Note in the warehouse which contract its tables follow."""
+    connection.execute(f"comment on table {RAW_SCHEMA}.jobs is '{_CONTRACT_PREFIX}{CONTRACT_VERSION}'")
+
+
+def error_of_load(path: Path, error: BaseException) -> WarehouseError | None:
+    """Return what a failed load means if the warehouse is the reason, None if something else is."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            return _disk_full(path)
+        if isinstance(cause, duckdb.Error):
+            return _error_of_opening(path, cause)
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def check_place(path: Path, *, must_exist: bool = False, read_only: bool = False) -> None:
-    """Raise WarehouseError if the DuckDB file cannot be at *path*, as far as that shows without opening it."""
+    """Raise WarehouseError if the file cannot be at *path*, as far as that shows without opening it."""
+    unchanged = "nothing was read or written."
     if must_exist and not path.exists():
         raise WarehouseError(
             f"there is no warehouse {path}.",
-            data="nothing was read or written.",
+            data=unchanged,
             next_step="make one with `klaviyo-jobs run`, or name another with --warehouse.",
         )
     if path.stem in (VIEW_SCHEMA, RAW_SCHEMA):
         raise WarehouseError(
             f"a DuckDB file cannot be called {path.name!r}: {path.stem}.jobs would mean two things in it.",
-            data="nothing was read or written.",
+            data=unchanged,
             next_step="choose another file name, e.g. warehouse.duckdb.",
         )
     if not path.parent.is_dir():
         raise WarehouseError(
             f"the folder of the warehouse {path} does not exist.",
-            data="nothing was read or written.",
+            data=unchanged,
             next_step=f"make it (mkdir -p {path.parent}) or choose another path with --warehouse.",
         )
     if path.is_dir():
         raise WarehouseError(
             f"the warehouse {path} is a folder, not a file.",
-            data="nothing was read or written.",
+            data=unchanged,
             next_step=f"name a file in it: --warehouse {path / 'warehouse.duckdb'}.",
         )
     if not read_only and not os.access(path if path.exists() else path.parent, os.W_OK):
         raise WarehouseError(
             f"the warehouse {path} cannot be written: no permission.",
-            data="nothing was read or written.",
+            data=unchanged,
             next_step="change the permissions, or choose another path with --warehouse.",
+        )
+
+
+def _error_of_opening(path: Path, error: duckdb.Error) -> WarehouseError:
+    text = str(error).splitlines()[0]
+    if holder := _HOLDER.search(str(error)):
+        return WarehouseError(
+            f"the warehouse {path} is open in {holder[1]} (process {holder[2]}).",
+            data="the tables are as they were.",
+            next_step="close it there and run again; let readers open a copy instead of the warehouse.",
+        )
+    if "No space left" in text:
+        return _disk_full(path)
+    if "version number" in text or "newer version" in text:
+        return WarehouseError(
+            f"the warehouse {path} was written by another version of DuckDB than {duckdb.__version__}: {text}",
+            data="the file is as it was.",
+            next_step="install a DuckDB that reads it, or choose another path with --warehouse.",
+        )
+    return WarehouseError(
+        f"the warehouse {path} cannot be opened or written: {text}",
+        data="the file is as it was; a load that was cut off is repeated by the next run.",
+        next_step="check that it is a DuckDB file and not damaged, or choose another path with --warehouse.",
+    )
+
+
+def _disk_full(path: Path) -> WarehouseError:
+    return WarehouseError(
+        f"the disk of {path}, or that of the folder for temporary files, is full.",
+        data="what was loaded before stays; the load that was cut off is repeated by the next run.",
+        next_step="make room and run again.",
+    )
+
+
+def _refuse_foreign(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    """Refuse tables of somebody else's making, and those of a newer version of this program."""
+    found = connection.execute(
+        "select comment from duckdb_tables() where schema_name = ? and table_name = 'jobs'", (RAW_SCHEMA,)
+    ).fetchone()
+    if found is None:
+        return
+    columns = connection.execute(
+        "select column_name from duckdb_columns() where schema_name = ? and table_name = 'jobs'", (RAW_SCHEMA,)
+    ).fetchall()
+    if not {"account", "job_kind", "job_id", "run_id"} <= {name for (name,) in columns}:
+        raise WarehouseError(
+            f"the table {RAW_SCHEMA}.jobs of {path} is not of this program's making.",
+            data="the file is as it was.",
+            next_step="choose another path with --warehouse.",
+        )
+    comment = found[0] or ""
+    version = comment.removeprefix(_CONTRACT_PREFIX)
+    if comment.startswith(_CONTRACT_PREFIX) and version.isdigit() and int(version) > CONTRACT_VERSION:
+        raise WarehouseError(
+            f"the tables of {path} were made by a newer klaviyo-jobs (contract {version}, known here: "
+            f"{CONTRACT_VERSION}).",
+            data="the file is as it was.",
+            next_step="install that version or a later one.",
         )
 
 

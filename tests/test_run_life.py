@@ -1,0 +1,228 @@
+"""A run's life: what stops it, what it leaves, and what the next one says of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from conftest import NOW, Load, Warehouse
+from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.lock import RunLock
+from klaviyo_sandbox import Job, Sandbox
+
+HOUR = dt.timedelta(hours=1)
+STEPS = ["lock", "recover", "extract", "load", "views", "checks", "ledger", "unlock"]
+
+
+@contextmanager
+def reader(path: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """Another program that has the file open for reading."""
+    code = f"import duckdb,time; c=duckdb.connect({str(path)!r}, read_only=True); print('open', flush=True); time.sleep({seconds})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+@contextmanager
+def started_run(sandbox: Sandbox, warehouse: Warehouse) -> Iterator[subprocess.Popen[str]]:
+    """The command as a process of its own."""
+    prefix = "SOURCES__KLAVIYO_JOBS__"
+    environment = {**os.environ, f"{prefix}API_KEY": sandbox.key, f"{prefix}BASE_URL": sandbox.base_url}
+    command = [sys.executable, "-m", "klaviyo_jobs", "run", "--kind", "item-create", "--warehouse", str(warehouse.path)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    """Read the process's log lines up to the one that holds *text*."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} was never logged")
+
+
+def test_every_step_is_named_in_the_log(sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """One line a step, in the order of the run's life."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+
+    with started_run(sandbox, warehouse) as process:
+        _, log = process.communicate(timeout=60)
+
+    assert [line.rpartition("step ")[2] for line in log.splitlines() if "step " in line] == STEPS
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_in_seconds(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, number: signal.Signals, code: int
+) -> None:
+    """Even while an answer does not come: nothing is half loaded, and the next run's ledger tells."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    sandbox.latency_seconds = 30
+    with started_run(sandbox, warehouse) as process:
+        wait_for(process, "step extract")
+        time.sleep(0.3)
+        told_at = time.monotonic()
+        process.send_signal(number)
+        process.communicate(timeout=30)
+        seconds = time.monotonic() - told_at
+    sandbox.latency_seconds = 0
+    load(kinds=["item-create"])
+
+    assert process.returncode == code
+    assert seconds < 5
+    assert warehouse.rows(
+        "select is_complete, split_part(error, ' on ', 1) from klaviyo_raw.listings order by started_at"
+    ) in (
+        [(False, f"failed at step extract: StoppedError: stopped by {number.name}."), (True, None)],
+        [(False, f"interrupted: process {process.pid}"), (True, None)],
+    )
+
+
+def test_a_killed_run_is_told_of_by_the_next(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """SIGKILL leaves no time for words: the lock file still says who died, and at which step."""
+    sandbox.latency_seconds = 5
+    with started_run(sandbox, warehouse) as process:
+        wait_for(process, "step extract")
+        process.kill()
+    sandbox.latency_seconds = 0
+
+    load(kinds=["item-create"])
+
+    [(first, is_complete), (second, _)] = warehouse.rows(
+        "select error, is_complete from klaviyo_raw.listings order by started_at"
+    )
+    assert first.startswith(f"interrupted: process {process.pid} on ")
+    assert first.endswith(" ended at step extract.")
+    assert (is_complete, second) == (False, None)
+
+
+def test_a_failed_run_is_told_of_by_the_next(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that ends the whole run is in the ledger of the run after it, once."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise duckdb.IOException("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("klaviyo_jobs.run.apply_views", fail)
+        with pytest.raises(duckdb.IOException):
+            load(kinds=["item-create"])
+    for _ in range(2):
+        load(kinds=["item-create"])
+
+    assert warehouse.rows("select is_complete, error from klaviyo_raw.listings order by started_at") == [
+        (True, "failed at step views: IOException"),
+        (True, None),
+        (True, None),
+    ]
+
+
+def test_a_held_warehouse_is_waited_for(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """A reader that closes in time delays the run and fails nothing."""
+    load(kinds=["item-create"])
+    with reader(warehouse.path, 1.5):
+        summary = load(kinds=["item-create"])
+
+    assert summary.error is None
+    assert sandbox.requests
+
+
+def test_a_warehouse_that_stays_held_names_its_holder(load: Load, warehouse: Warehouse) -> None:
+    """After the bounded wait: exit 7, the process that has it open, and what to do instead."""
+    load(kinds=["item-create"])
+    with reader(warehouse.path, 30) as holder, pytest.raises(WarehouseError) as caught:
+        load(kinds=["item-create"], warehouse_wait_seconds=0.5)
+
+    assert f"(process {holder.pid})." in caught.value.message
+    assert caught.value.next_step is not None
+    assert "let readers open a copy" in caught.value.next_step
+
+
+def test_nobody_gets_between_a_run_and_its_warehouse(sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """A reader that opens the file in the middle of a run is refused; the run ends well."""
+    sandbox.latency_seconds = 2
+    with started_run(sandbox, warehouse) as process:
+        wait_for(process, "step extract")
+        with pytest.raises(duckdb.IOException, match="lock"):
+            duckdb.connect(str(warehouse.path), read_only=True)
+        process.communicate(timeout=60)
+
+    assert process.returncode == 0
+
+
+def test_tables_of_a_newer_version_are_left_alone(load: Load, warehouse: Warehouse) -> None:
+    """A warehouse that a later contract has changed is not written by this one."""
+    load(kinds=["item-create"])
+    warehouse.rows("comment on table klaviyo_raw.jobs is 'klaviyo-jobs contract 2'")
+
+    with pytest.raises(WarehouseError, match=r"made by a newer klaviyo-jobs \(contract 2, known here: 1\)"):
+        load(kinds=["item-create"])
+
+    assert warehouse.count("listings") == 1
+
+
+def test_tables_of_somebody_else_are_left_alone(load: Load, warehouse: Warehouse) -> None:
+    """A `klaviyo_raw.jobs` without our keys is not ours to merge into."""
+    warehouse.rows("create schema klaviyo_raw")
+    warehouse.rows("create table klaviyo_raw.jobs (name text)")
+
+    with pytest.raises(WarehouseError, match="not of this program's making"):
+        load(kinds=["item-create"])
+
+    assert warehouse.rows("select count(*) from duckdb_tables()") == [(1,)]
+
+
+def test_a_damaged_file_is_left_as_it_is(load: Load, warehouse: Warehouse) -> None:
+    """Bytes that are no DuckDB file are named, not overwritten."""
+    warehouse.path.write_bytes(b"not a database" * 1000)
+
+    with pytest.raises(WarehouseError, match="cannot be opened or written"):
+        load(kinds=["item-create"])
+
+    assert warehouse.path.read_bytes() == b"not a database" * 1000
+
+
+def test_a_file_of_a_newer_duckdb_is_told(load: Load, warehouse: Warehouse) -> None:
+    """The version number in the file's header is beyond ours: which DuckDB it needs is said."""
+    load(kinds=["item-create"])
+    header = bytearray(warehouse.path.read_bytes())
+    header[12] = 99
+    warehouse.path.write_bytes(header)
+
+    with pytest.raises(WarehouseError, match=r"another version of DuckDB|cannot be opened"):
+        load(kinds=["item-create"])
+
+
+def test_the_contract_is_marked_in_the_warehouse(load: Load, warehouse: Warehouse) -> None:
+    """A later version can tell what it finds."""
+    load(kinds=["item-create"])
+
+    assert warehouse.value(
+        "select comment from duckdb_tables() where schema_name = 'klaviyo_raw' and table_name = 'jobs'"
+    ) == ("klaviyo-jobs contract 1")
+
+
+def test_a_lock_file_cut_off_by_a_kill_is_no_obstacle(tmp_path: Path) -> None:
+    """Half a line of JSON tells nothing, and takes nobody's turn."""
+    (tmp_path / "w.duckdb.lock").write_text('{"holder":{"pid":12')
+
+    with RunLock(tmp_path / "w.duckdb", [("default", "item-create")]) as lock:
+        holder = json.loads((tmp_path / "w.duckdb.lock").read_text())["holder"]
+
+    assert lock.ended == []
+    assert (holder["pid"], holder["listings"]) == (os.getpid(), [["default", "item-create"]])
