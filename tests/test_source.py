@@ -279,3 +279,40 @@ def test_the_category_create_resource_depends_on_its_listing(sandbox: Sandbox) -
     assert source.resources["category_create_jobs"].is_transformer
     assert not source.resources["item_create_jobs"].is_transformer
     assert sorted(source.selected_resources) == sorted(kind.resource_name for kind in KINDS.values())
+
+
+@pytest.mark.parametrize(
+    "revision", ["2022-10-17", "2023-12-15", "2024-10-15", "2025-01-15", "2026-07-15", "2026-10-15"]
+)
+def test_every_revision_loads_the_same(revision: str, warehouse: Warehouse) -> None:
+    """Ids on top or among the attributes, old and new relationships and media types: the rows are the same."""
+    with Sandbox(clock=NOW, serve_retired=True) as sandbox:
+        sandbox.world.add(
+            Job(
+                "category-create",
+                "C1",
+                NOW - HOUR,
+                completed_at=NOW,
+                total_count=2,
+                completed_count=1,
+                failed_count=1,
+                errors=[JobError("It does not exist.", related_id("B"))],
+                related_ids=[related_id("A")],
+            ),
+            Job("item-create", "J1", NOW - HOUR, status="processing", total_count=1, related_ids=[]),
+        )
+        Load(sandbox, warehouse)(kinds=["item-create", "category-create"], revision=revision)
+
+    assert warehouse.rows(
+        "select job_id, status, created_at, completed_at, completed_count, failed_count, api_revision from klaviyo_raw.jobs order by 1"
+    ) == [
+        ("C1", "complete", NOW - HOUR, NOW, 1, 1, revision),
+        ("J1", "processing", NOW - HOUR, None, 0, 0, revision),
+    ]
+    assert warehouse.rows("select job_id, code, detail from klaviyo_raw.job_errors") == [
+        ("C1", "invalid", "It does not exist.")
+    ]
+    assert warehouse.rows("select job_id, related_type, external_id from klaviyo_raw.job_linkages") == [
+        ("C1", "catalog-category", "A")
+    ]
+    assert warehouse.rows("select external_id, seen_in_job_id from klaviyo_raw.categories") == [("A", "C1")]

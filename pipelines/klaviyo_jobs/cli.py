@@ -27,11 +27,13 @@ from rich.text import Text
 from klaviyo_jobs import __version__
 from klaviyo_jobs.demo import sandbox_settings
 from klaviyo_jobs.doctor import Diagnosis, examine, render_diagnosis
-from klaviyo_jobs.errors import KlaviyoJobsError, find_cause
+from klaviyo_jobs.errors import KlaviyoJobsError, SettingError, find_cause
 from klaviyo_jobs.kinds import KINDS
+from klaviyo_jobs.lock import RunLock
 from klaviyo_jobs.log import LOGGER, OUTCOME, LogFormat, is_logging_json, log_to_stderr
 from klaviyo_jobs.plan import least_seconds_of, plan_run
 from klaviyo_jobs.prune import parse_age, prune
+from klaviyo_jobs.publish import publish
 from klaviyo_jobs.reading import ListingOutcome
 from klaviyo_jobs.report import FAILURE_RATES, THROUGHPUT, plain_table, render_query
 from klaviyo_jobs.run import RunSummary, run
@@ -181,6 +183,44 @@ def _show_plan(
         raise failed
 
 
+@app.command("publish")
+def publish_command(
+    target: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PATH]", help="The copy.  \\[default: the setting bi_copy]", show_default=False),
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option("--parquet", metavar="DIR", help="Write one Parquet file a view there as well.")
+    ] = None,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", help="Keep this many earlier copies.", min=0)] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a copy that holds jobs by one that holds none.")
+    ] = False,
+    warehouse: WarehouseOption = None,
+    wait_lock: Annotated[
+        float, typer.Option("--wait-lock", metavar="SECONDS", help="Wait for a run of the warehouse to end.", min=0)
+    ] = 0,
+) -> None:
+    """Publish a read-only copy of the warehouse that BI tools may hold open."""
+    settings = read_settings()
+    path = _warehouse_path(warehouse, settings)
+    if target is None and settings.bi_copy is None:
+        raise SettingError(
+            "there is no path for the copy.",
+            data="nothing was copied.",
+            next_step="name it: klaviyo-jobs publish PATH, or set `bi_copy`.",
+        )
+    copy = (target or Path(settings.bi_copy or "")).absolute()
+    with RunLock(path, [], wait_seconds=wait_lock):
+        published = publish(path, copy, force=force, keep=keep, parquet=parquet)
+    out.print(
+        f"{published.path}: {published.size_bytes / 2**20:,.1f} MiB, {len(published.views)} views checked"
+        + (f", {len(published.parquet)} Parquet files in {parquet}" if parquet else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 @app.command("prune")
 def prune_command(
     older_than: Annotated[
@@ -196,7 +236,7 @@ def prune_command(
     """Delete old observations, ledger rows and rejected records; jobs only with --jobs."""
     path = _warehouse_path(warehouse, read_settings())
     age = parse_age(older_than)
-    with open_warehouse(path, must_exist=True) as connection:
+    with RunLock(path, []), open_warehouse(path, must_exist=True) as connection:
         counts = prune(connection, age, with_jobs=jobs, is_rehearsal=dry_run)
     if as_json:
         print(json.dumps({"is_rehearsal": dry_run, "rows": counts}))

@@ -76,7 +76,7 @@ class _StderrHandler(logging.Handler):
     """
     Writes to stderr, in a format of its own.
 
-    dlt puts its formatter on every handler that it can find whenever a pipeline starts; this handler does not use it.
+    dlt puts its formatter on the handlers that it finds whenever it loads its context; this one does not use it.
     """
 
     def __init__(self, lines: logging.Formatter) -> None:

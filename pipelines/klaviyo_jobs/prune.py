@@ -16,12 +16,12 @@ import pendulum
 
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.rows import JOB_ERRORS, JOB_LINKAGES, JOB_OBSERVATIONS, JOBS, LISTINGS, REJECTED_RECORDS
-from klaviyo_jobs.warehouse import RAW_SCHEMA
+from klaviyo_jobs.warehouse import RAW_SCHEMA, has_table
 
 # A job stays in its listing for seven days; what may come back tomorrow must not be deleted today.
 LEAST_AGE: Final = pendulum.duration(days=8)
 
-_AGE: Final = re.compile(r"(\d+)([dw])")
+_AGE: Final = re.compile(r"(\d{1,5})([dw])")
 _TIME_COLUMNS: Final = {
     JOB_OBSERVATIONS.name: "observed_at",
     LISTINGS.name: "started_at",
@@ -75,6 +75,8 @@ def prune(
     connection.begin()
     try:
         for table, clause in clauses.items():
+            if not has_table(connection, table):
+                continue
             verb = "select count(*)" if is_rehearsal else "delete"
             result = connection.execute(f"{verb} from {RAW_SCHEMA}.{table} where {clause}", {"before": before})
             [(counts[table],)] = result.fetchall()

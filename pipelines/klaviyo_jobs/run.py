@@ -1,5 +1,5 @@
 """
-One run, step by step: lock, recover, extract, load, views, checks, ledger, unlock; and how it went.
+One run, step by step: lock, recover, extract, load, views, checks, ledger, publish, unlock.
 
 In:     settings and the path of a DuckDB file.
 Out:    `RunSummary`.
@@ -21,13 +21,14 @@ from klaviyo_jobs.ledger import tell_of_ended
 from klaviyo_jobs.load import load
 from klaviyo_jobs.lock import RunLock
 from klaviyo_jobs.log import LOGGER
+from klaviyo_jobs.publish import publish
 from klaviyo_jobs.reading import ListingOutcome
 from klaviyo_jobs.replay import Replayed, replay_rejected
 from klaviyo_jobs.settings import Settings, revision_problem
 from klaviyo_jobs.source import listings_of, source_of
 from klaviyo_jobs.stopping import stoppable
 from klaviyo_jobs.views import apply_views, read_checks
-from klaviyo_jobs.warehouse import RAW_SCHEMA, mark_contract, open_warehouse
+from klaviyo_jobs.warehouse import RAW_SCHEMA, check_place, mark_contract, open_warehouse
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ def run(
     names = [(listing.client.account, listing.kind.name) for listing in listings]
     if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
         LOGGER.warning("%s", problem)
+    check_place(warehouse)
     with stoppable():
         LOGGER.info("step lock")
         with RunLock(warehouse, names, wait_seconds=lock_wait_seconds) as lock:
@@ -186,6 +188,9 @@ def run(
                 enter("ledger")
                 tell_of_ended(connection, lock.ended)
                 lock.forget_ended()
+            if settings.bi_copy:
+                enter("publish")
+                publish(warehouse, Path(settings.bi_copy).absolute())
             enter("unlock")
     return RunSummary(
         run_id=loaded.run_id,

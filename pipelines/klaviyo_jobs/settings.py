@@ -74,6 +74,7 @@ class Settings(BaseConfiguration):
     include: list[str] | None = None
     warehouse: str = "warehouse.duckdb"
     warehouse_wait_seconds: float = 10.0
+    bi_copy: str | None = None
 
     def __repr__(self) -> str:
         """Show every setting but the keys."""

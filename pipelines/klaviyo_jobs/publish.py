@@ -1,0 +1,171 @@
+"""
+Publish the copy that BI tools open, so that no reader ever stands in the way of a run.
+
+In:     a warehouse that nobody has open.
+Out:    a read-only copy, complete and checked before one rename puts it in the place of the old one. Readers of the old
+        copy go on reading it. Optionally one Parquet file a view, put in place the same way.
+How:    the warehouse is checkpointed, copied as a file into a temporary one beside the target, opened there, and every
+        view is run. A `.wal` beside the target would be replayed into the new file, so it goes first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.warehouse import RAW_SCHEMA, VIEW_SCHEMA, check_place, open_warehouse
+
+# Checking a copy must not need more memory than a small machine has; DuckDB spills to disk beyond it.
+_CHECK_MEMORY: Final = "192MB"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """
+    What was published.
+
+    Attributes:
+        path: The copy.
+        size_bytes: Its size.
+        views: The views that were run in it.
+        parquet: The Parquet files written.
+    """
+
+    path: Path
+    size_bytes: int
+    views: list[str]
+    parquet: list[Path]
+
+
+def publish(
+    warehouse: Path, target: Path, *, force: bool = False, keep: int = 0, parquet: Path | None = None
+) -> Published:
+    """
+    Copy *warehouse* to *target*, all or nothing.
+
+    Args:
+        warehouse: The DuckDB file; opened for writing for a moment, to complete it.
+        target: The copy; whatever is there is replaced by one rename.
+        force: Replace a copy that holds jobs by one that holds none.
+        keep: How many earlier copies stay, as `<name>.1` (the newest), `<name>.2`, ...
+        parquet: A folder for one Parquet file a view.
+    Raises:
+        WarehouseError: The warehouse cannot be opened, the copy is not sound, or must not replace the old one. The old
+            copy is as it was.
+    """
+    if target.resolve() == warehouse.resolve():
+        raise WarehouseError(
+            f"the copy {target} would be the warehouse itself.",
+            data="nothing was copied.",
+            next_step="name another file.",
+        )
+    check_place(target)
+    with open_warehouse(warehouse, must_exist=True) as connection:
+        connection.execute("checkpoint")
+    with _beside(target) as temporary:
+        shutil.copyfile(warehouse, temporary)
+        views, job_count = _check(temporary)
+        if job_count == 0 and not force and _holds_jobs(target):
+            raise WarehouseError(
+                f"the warehouse {warehouse} holds no job, and the copy {target} does.",
+                data="the copy is as it was.",
+                next_step="check that it is the right warehouse; publish with --force if it is.",
+            )
+        files = _write_parquet(temporary, parquet, views) if parquet is not None else []
+        temporary.chmod(0o444)
+        _sync(temporary)
+        size = temporary.stat().st_size
+        _keep_earlier(target, keep)
+        with suppress(FileNotFoundError):
+            target.with_name(f"{target.name}.wal").unlink()
+        temporary.replace(target)
+        _sync(target.parent)
+    return Published(target, size, views, files)
+
+
+def _check(copy: Path) -> tuple[list[str], int]:
+    """Open *copy* as a reader will, run every view, and return their names and the number of jobs."""
+    try:
+        with duckdb.connect(str(copy), read_only=True, config={"memory_limit": _CHECK_MEMORY}) as connection:
+            views = [
+                name
+                for (name,) in connection.execute(
+                    "select view_name from duckdb_views() where schema_name = ? order by view_name", (VIEW_SCHEMA,)
+                ).fetchall()
+            ]
+            for name in views:
+                connection.execute(f"select * from {VIEW_SCHEMA}.{name} limit 1").fetchall()
+            [(count,)] = connection.execute(f"select count(*) from {RAW_SCHEMA}.jobs").fetchall()
+    except duckdb.Error as error:
+        raise WarehouseError(
+            f"the copy is not sound: {str(error).splitlines()[0]}",
+            data="the copy before it is as it was.",
+            next_step="run `klaviyo-jobs run` or `klaviyo-jobs views` to mend the warehouse, then publish again.",
+        ) from error
+    return views, count
+
+
+def _holds_jobs(copy: Path) -> bool:
+    try:
+        with duckdb.connect(str(copy), read_only=True) as connection:
+            return connection.execute(f"select 1 from {RAW_SCHEMA}.jobs limit 1").fetchone() is not None
+    except duckdb.Error:
+        return False  # no copy, or none of ours
+
+
+def _write_parquet(copy: Path, folder: Path, views: list[str]) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    with duckdb.connect(str(copy), read_only=True, config={"memory_limit": _CHECK_MEMORY}) as connection:
+        for name in views:
+            target = folder / f"{name}.parquet"
+            with _beside(target) as temporary:
+                connection.execute(f"copy (from {VIEW_SCHEMA}.{name}) to '{temporary}' (format parquet)")
+                _sync(temporary)
+                temporary.replace(target)
+            files.append(target)
+    return files
+
+
+def _keep_earlier(target: Path, keep: int) -> None:
+    """Move the copy at *target* and those before it one place on; it stays in its own place until it is replaced."""
+    for number in range(keep, 0, -1):
+        earlier = target if number == 1 else target.with_name(f"{target.name}.{number - 1}")
+        if earlier.exists():
+            place = target.with_name(f"{target.name}.{number}")
+            if number == 1:
+                with _beside(place) as temporary:
+                    temporary.unlink()
+                    os.link(target, temporary)
+                    temporary.replace(place)
+            else:
+                earlier.replace(place)
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Yield the path of a new temporary file in the folder of *target*; it is gone afterwards unless renamed."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

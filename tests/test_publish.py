@@ -1,0 +1,168 @@
+"""The copy for BI tools: complete, checked, replaced by one rename, and in nobody's way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from conftest import NOW, Load, Warehouse
+from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.publish import publish
+from klaviyo_sandbox import Job, Sandbox
+
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Warehouse:
+    """Where the copy goes."""
+    (tmp_path / "bi").mkdir()
+    return Warehouse(tmp_path / "bi" / "copy.duckdb")
+
+
+def add_job(sandbox: Sandbox, job_id: str) -> None:
+    """Add a finished job."""
+    sandbox.world.add(Job("item-create", job_id, NOW - HOUR, completed_at=NOW, total_count=1, completed_count=1))
+
+
+def ids_in(copy: Warehouse) -> list[str]:
+    """The jobs that a reader of the copy sees."""
+    with duckdb.connect(str(copy.path), read_only=True) as connection:
+        return [job_id for (job_id,) in connection.execute("select job_id from klaviyo.jobs order by 1").fetchall()]
+
+
+def test_the_copy_is_what_the_warehouse_is(sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse) -> None:
+    """A reader finds the views and their rows; the file is read-only and nothing else is left beside it."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+
+    published = publish(warehouse.path, copy.path)
+
+    assert ids_in(copy) == ["J1"]
+    assert "jobs" in published.views
+    assert stat.S_IMODE(copy.path.stat().st_mode) == 0o444
+    assert [path.name for path in copy.path.parent.iterdir()] == ["copy.duckdb"]
+
+
+def test_a_reader_of_the_old_copy_goes_on_reading_it(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """A BI tool that holds the copy open blocks neither the run nor the publishing, and sees what it opened."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    publish(warehouse.path, copy.path)
+    code = (
+        f"import duckdb; c = duckdb.connect({str(copy.path)!r}, read_only=True); print('open', flush=True); input();"
+        "print(c.execute('select count(*) from klaviyo.jobs').fetchone()[0])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        add_job(sandbox, "J2")
+        load(kinds=["item-create"])
+        publish(warehouse.path, copy.path)
+        seen, _ = reader.communicate("\n", timeout=30)
+
+    assert seen.strip() == "1"
+    assert ids_in(copy) == ["J1", "J2"]
+
+
+def test_a_run_publishes_when_it_is_set_to(sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse) -> None:
+    """The setting `bi_copy` makes every run end with a new copy."""
+    add_job(sandbox, "J1")
+
+    load(kinds=["item-create"], bi_copy=str(copy.path))
+
+    assert ids_in(copy) == ["J1"]
+    assert warehouse.count("jobs") == 1
+
+
+def test_a_filled_copy_is_not_replaced_by_an_empty_one(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path
+) -> None:
+    """A wrong path must not empty every dashboard; --force does it all the same."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    publish(warehouse.path, copy.path)
+    sandbox.world.clear()
+    empty = Warehouse(tmp_path / "empty.duckdb")
+    Load(sandbox, empty)(kinds=["item-create"])
+
+    with pytest.raises(WarehouseError, match="holds no job"):
+        publish(empty.path, copy.path)
+    kept = ids_in(copy)
+    publish(empty.path, copy.path, force=True)
+
+    assert (kept, ids_in(copy)) == (["J1"], [])
+
+
+def test_a_stale_wal_beside_the_copy_is_not_replayed(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """DuckDB would play a left-over log into the new file: it goes before the rename."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    copy.path.with_name("copy.duckdb.wal").write_bytes(b"left over")
+
+    publish(warehouse.path, copy.path)
+
+    assert ids_in(copy) == ["J1"]
+    assert not copy.path.with_name("copy.duckdb.wal").exists()
+
+
+def test_earlier_copies_are_kept_on_request(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """Of four copies with two kept, the newest three are there."""
+    for number in range(4):
+        add_job(sandbox, f"J{number}")
+        load(kinds=["item-create"])
+        publish(warehouse.path, copy.path, keep=2)
+
+    names = ["copy.duckdb", "copy.duckdb.1", "copy.duckdb.2"]
+    assert sorted(path.name for path in copy.path.parent.iterdir()) == names
+    assert [len(ids_in(Warehouse(copy.path.with_name(name)))) for name in names] == [4, 3, 2]
+
+
+def test_views_are_written_as_parquet(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path
+) -> None:
+    """One file a view, with its rows."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+
+    published = publish(warehouse.path, copy.path, parquet=tmp_path / "parquet")
+
+    assert sorted(path.stem for path in published.parquet) == published.views
+    [(job_id,)] = duckdb.sql(f"select job_id from '{tmp_path}/parquet/jobs.parquet'").fetchall()
+    assert job_id == "J1"
+
+
+def test_the_warehouse_is_no_copy_of_itself(load: Load, warehouse: Warehouse) -> None:
+    """Naming the warehouse as its copy is refused."""
+    load(kinds=["item-create"])
+
+    with pytest.raises(WarehouseError, match="would be the warehouse itself"):
+        publish(warehouse.path, warehouse.path)
+
+
+def test_a_broken_view_keeps_the_old_copy(sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse) -> None:
+    """A copy whose views do not run is never put in place."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    publish(warehouse.path, copy.path)
+    warehouse.rows("create view klaviyo.broken as select error('broken') as x from klaviyo_raw.jobs")
+
+    with pytest.raises(WarehouseError, match="the copy is not sound"):
+        publish(warehouse.path, copy.path)
+
+    assert ids_in(copy) == ["J1"]
+    assert [path.name for path in copy.path.parent.iterdir()] == ["copy.duckdb"]
