@@ -305,7 +305,7 @@ def test_a_host_that_cannot_be_reached(tmp_path: Path) -> None:
         ended,
         4,
         rf"^UnavailableError: item-create, page 1: http://127\.0\.0\.1:{port} gave no answer \(.*refused.*after 5 att",
-        data="nothing of this listing's answer was used",
+        data="nothing of this answer was used",
         next_step="run again later",
     )
 
@@ -341,7 +341,7 @@ def test_a_host_that_is_not_the_api(tmp_path: Path) -> None:
         ended,
         4,
         "^UnavailableError: .* answers with a web page; it is not the Klaviyo API",
-        data="nothing of this listing's answer was used",
+        data="nothing of this answer was used",
         next_step="check `base_url`",
     )
 
@@ -393,7 +393,11 @@ def test_a_file_that_is_no_database(sandbox: Sandbox, tmp_path: Path) -> None:
     ended = command(tmp_path, "run", "--warehouse", "notes.txt", **settings(sandbox))
 
     assert_failed(
-        ended, 7, "^WarehouseError: the warehouse .*notes.txt cannot be opened", data=NOTHING, next_step="--warehouse"
+        ended,
+        7,
+        "^WarehouseError: the warehouse .*notes.txt cannot be opened",
+        data="the file is as it was",
+        next_step="--warehouse",
     )
     assert (tmp_path / "notes.txt").read_text() == "not a database\n" * 1000
     assert sandbox.requests == []
@@ -415,21 +419,23 @@ def test_a_folder_that_nobody_can_write(sandbox: Sandbox, tmp_path: Path) -> Non
     """Not even root can make a file in a folder of the kernel's: a warehouse problem, whatever the system says."""
     ended = command(tmp_path, "run", "--warehouse", "/proc/w.duckdb", **settings(sandbox))
 
-    assert_failed(ended, 7, "^WarehouseError: the warehouse /proc/w.duckdb", data=NOTHING, next_step="--warehouse")
+    assert_failed(ended, 7, "^WarehouseError: the lock /proc/w.duckdb.lock cannot be taken", data=NOTHING, next_step="--warehouse")
     assert sandbox.requests == []
 
 
 def test_a_warehouse_that_someone_has_open(sandbox: Sandbox, tmp_path: Path) -> None:
     """A file under another program's lock is named, and nothing is read."""
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")):
-        ended = command(tmp_path, "run", **settings(sandbox))
+        ended = command(
+            tmp_path, "run", **settings(sandbox), SOURCES__KLAVIYO_JOBS__WAREHOUSE_WAIT_SECONDS="0.5"
+        )
 
     assert_failed(
         ended,
         7,
-        "^WarehouseError: the warehouse .* cannot be opened: .*lock",
-        data=NOTHING,
-        next_step="close the program that has it open",
+        rf"^WarehouseError: the warehouse .* is open in .* \(process {os.getpid()}\)",
+        data="the tables are as they were",
+        next_step="close it there and run again; let readers open a copy",
     )
     assert sandbox.requests == []
 

@@ -28,7 +28,7 @@ import klaviyo_jobs.cli as cli
 from conftest import NOW
 from klaviyo_jobs.errors import KlaviyoJobsError
 from klaviyo_jobs.rows import ENTITY_TABLES, TABLES
-from klaviyo_jobs.settings import ENV_PREFIX, Settings
+from klaviyo_jobs.settings import ENV_PREFIX, NetworkSettings, Settings
 from klaviyo_jobs.views import LAYERS
 from klaviyo_sandbox import Sandbox
 from klaviyo_sandbox.__main__ import _parser
@@ -187,13 +187,19 @@ def _errors_below(error: type[KlaviyoJobsError]) -> list[type[KlaviyoJobsError]]
     return below
 
 
+ALL_SETTINGS: Final[dict[str, Any]] = {
+    name: getattr(settings, name)
+    for settings in (Settings(), NetworkSettings())
+    for name in settings.get_resolvable_fields()
+}
+
+
 def render_settings(present: str) -> str:
     """Show every setting; the meanings are those of the README, where people write them."""
     meanings = {cells[0]: cells[-1] for cells in map(_cells, present.splitlines()) if len(cells) == 4}
     rows = []
-    for name in Settings.get_resolvable_fields():
+    for name, default in ALL_SETTINGS.items():
         variable = f"{ENV_PREFIX}{name.upper()}" + ("__<LABEL>" if name == "accounts" else "")
-        default = getattr(Settings(), name)
         shown = "" if default is None else f"`{default}`"
         rows.append([f"`{name}`", f"`{variable}`", shown, meanings.get(f"`{name}`", "")])
     return _render_table(["setting", "environment variable", "default", "meaning"], rows)
@@ -374,7 +380,7 @@ def test_every_setting_in_toml_exists() -> None:
     """Each TOML block sets only settings of the section `sources.klaviyo_jobs`."""
     for block in blocks("toml"):
         settings = tomllib.loads(block)["sources"]["klaviyo_jobs"]
-        assert set(settings) - set(Settings.get_resolvable_fields()) == set()
+        assert set(settings) - set(ALL_SETTINGS) == set()
 
 
 if __name__ == "__main__":
