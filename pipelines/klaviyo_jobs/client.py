@@ -11,16 +11,16 @@ Source: Klaviyo guide "Rate limits, status codes, and errors"; live answers reco
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 import pendulum
@@ -30,24 +30,36 @@ from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError as Urllib3Error
 
+from klaviyo_jobs.deadline import BoundedAdapter, deadline
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, RevisionError, StatusError, UnavailableError
 from klaviyo_jobs.kinds import KINDS, JobKind, RateLimit
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.pacing import Budget
-from klaviyo_jobs.settings import DEFAULT_REVISION, ApiKey, NetworkSettings, origin_of
+from klaviyo_jobs.settings import DEFAULT_REVISION, ApiKey, NetworkSettings, is_loopback, origin_of
 
 T = TypeVar("T")
 
-_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+_HTTP_LOGS: Final = tuple(logging.getLogger(f"urllib3.{name}") for name in ("connection", "connectionpool"))
 
 # A hundred jobs of a hundred resources with errors stay below 3 MB; a hundred included items of 100 kB below 12 MB.
 BODY_BYTES: Final = 64 * 2**20
+# A decoder makes an object of some 70 bytes of each value; the largest answer of the above has a million.
+BODY_VALUES: Final = 2_000_000
 # The first wait is up to this long, each further one up to twice as long as the one before.
 BACKOFF_SECONDS: Final = 0.5
 # A host that has not answered once is more likely wrong than busy.
 FIRST_CONTACT_ATTEMPTS: Final = 5
 # Requests that may be under way at once: enough to fill the widest burst at 350 ms an answer.
 CONNECTIONS: Final = 128
+
+# What `_mended` looks at: texts, brackets, and the words that are no JSON numbers.
+_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]|-?(?:NaN|Infinity)', re.DOTALL)
+# One half of a surrogate pair without the other; a pair, or an escaped backslash before a `u`, is passed over.
+_HALF_PAIR: Final = re.compile(
+    r"(?P<whole>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\[^u])|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+# Deeper than any answer, and well within what the decoder takes.
+_DEPTH: Final = 100
 
 _CHUNK_BYTES: Final = 256 * 1024
 _UNUSED: Final = "nothing of this answer was used."
@@ -136,6 +148,28 @@ class _KeyAuth(AuthBase):
         return request
 
 
+class _Http(DltClient):
+    """dlt's client, whose connections obey deadlines."""
+
+    def __init__(self, *, max_connections: int, **kwargs: Any) -> None:
+        super().__init__(max_connections=max_connections, **kwargs)
+        self._adapter = BoundedAdapter(pool_maxsize=max_connections)
+
+
+class _KeylessLog(logging.Filter):
+    """Keeps back what the HTTP library logs of a header that holds a key."""
+
+    keys: ClassVar[set[str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether *record*, its traceback included, is free of keys."""
+        text = logging.Formatter().format(record)
+        return not any(key in text for key in self.keys)
+
+
+_KEYLESS: Final = _KeylessLog()
+
+
 class Client:
     """
     Reads the API for one account, with one budget for each of its rate classes.
@@ -156,13 +190,21 @@ class Client:
         self.revision = revision
         self.network = network or NetworkSettings()
         self._key = key
+        # The key as JSON may write it: any character as its number, and a slash behind a backslash.
+        self._escaped_key = re.compile(
+            "".join(rf"(?:\\?{re.escape(char)}|\\u{ord(char):04x})" for char in key.reveal()).encode(), re.IGNORECASE
+        )
+        self._lock = threading.Lock()
+        _KeylessLog.keys.add(key.reveal())
+        for log in _HTTP_LOGS:
+            log.addFilter(_KEYLESS)
         self._has_answered = False
         self._refusal: KeyRefusedError | None = None
         self._budgets: dict[RateLimit, Budget] = {kind.rate_limit: Budget(kind.rate_limit) for kind in KINDS.values()}
         self._waited_seconds = 0.0
         # Proxies and certificates are looked up once; requests would look for them at every call.
         certificates = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        self._http = DltClient(
+        self._http = _Http(
             request_timeout=(self.network.connect_timeout_seconds, self.network.read_timeout_seconds),
             max_connections=CONNECTIONS,
             raise_for_status=False,
@@ -173,7 +215,8 @@ class Client:
             session_attrs={
                 "auth": _KeyAuth(key, origin_of(base_url)),
                 "trust_env": False,
-                "proxies": get_environ_proxies(base_url),
+                # A server on this machine is never behind a proxy, which would see the key in plain text.
+                "proxies": {} if is_loopback(base_url) else get_environ_proxies(base_url),
                 "verify": certificates,
             },
         )
@@ -245,21 +288,24 @@ class Client:
     ) -> Answer[T]:
         """Send the request once; `_FailedAttemptError` if sending it again may help."""
         budget = self._budgets[kind.rate_limit]
-        try:
-            with (
-                budget.permit(),
-                self._http.get(
+        seconds = self.network.body_timeout_seconds
+        with budget.permit(), deadline(seconds) as limit:
+            sent_at = time.monotonic()
+            try:
+                with self._http.get(
                     url, params=params, headers=self._headers, stream=True, allow_redirects=False
-                ) as response,
-            ):
-                # When its first byte was on its way back, at the latest: close enough to place it in a second.
-                sent_at = time.monotonic() - response.elapsed.total_seconds()
-                body = self._without_key(_read_body(response, self.network.body_timeout_seconds))
-                received_at = pendulum.now("UTC")
-        except BodyError as error:
-            raise _FailedAttemptError(f"answered with a body that is {error}") from error
-        except (requests.RequestException, Urllib3Error) as error:
-            raise _FailedAttemptError(f"gave no answer ({_network_reason(error)})", is_silence=True) from error
+                ) as response:
+                    body = self._without_key(_read_body(response))
+                    received_at = pendulum.now("UTC")
+            except BodyError as error:
+                raise _FailedAttemptError(f"answered with a body that is {error}") from None
+            except (requests.RequestException, Urllib3Error, OSError, ValueError, AttributeError) as error:
+                if limit.is_over:
+                    raise _FailedAttemptError(f"did not end its answer in {seconds:.0f} s") from None
+                if not isinstance(error, requests.RequestException | Urllib3Error | OSError):
+                    raise
+                reason = self._without_key(_network_reason(error).encode()).decode()
+                raise _FailedAttemptError(f"gave no answer ({reason})", is_silence=True) from None
         status = response.status_code
         if status == 429:
             retry_after = _retry_after_seconds(response.headers.get("Retry-After"))
@@ -308,20 +354,23 @@ class Client:
 
     def _without_key(self, body: bytes) -> bytes:
         """Blank the key out of an answer that echoes it, so that it gets into no message, table or log."""
-        return body.replace(self._key.reveal().encode(), b"***")
+        body = body.replace(self._key.reveal().encode(), b"***")
+        return self._escaped_key.sub(b"***", body) if b"\\" in body else body
 
     def _error_of(self, where: str, status: int, body: bytes) -> KlaviyoJobsError:
         """Return what an answer that no repeat can mend means."""
         detail = _first_detail(body)
         if status in (401, 403):
-            self._refusal = KeyRefusedError(
-                f"Klaviyo refused the key of account {self.account!r} ({status}{detail}).",
-                data="nothing of this account was read; its rows are as they were.",
-                next_step="set a private key that has the scope catalogs:read (SOURCES__KLAVIYO_JOBS__API_KEY, "
-                "or the account's entry in `accounts`).",
-                status=status,
-            )
-            LOGGER.warning("%s: %s", self.account, self._refusal.headline)
+            with self._lock:
+                if self._refusal is None:
+                    self._refusal = KeyRefusedError(
+                        f"Klaviyo refused the key of account {self.account!r} ({status}{detail}).",
+                        data="nothing of this account was read; its rows are as they were.",
+                        next_step="set a private key that has the scope catalogs:read "
+                        "(SOURCES__KLAVIYO_JOBS__API_KEY, or the account's entry in `accounts`).",
+                        status=status,
+                    )
+                    LOGGER.warning("%s: %s", self.account, self._refusal.headline)
             return self._refusal
         # Revision faults come as 400, 404 or 410, and look like a missing job unless read.
         if status == 410 or "revision" in detail.lower():
@@ -344,9 +393,8 @@ class Client:
         )
 
 
-def _read_body(response: requests.Response, timeout_seconds: float) -> bytes:
-    """Read the whole body as it comes, within its bounds of size and time."""
-    deadline = time.monotonic() + timeout_seconds
+def _read_body(response: requests.Response) -> bytes:
+    """Read the whole body as it comes, within its bounds of size."""
     chunks: list[bytes] = []
     size = 0
     while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
@@ -354,9 +402,10 @@ def _read_body(response: requests.Response, timeout_seconds: float) -> bytes:
         size += len(chunk)
         if size > BODY_BYTES:
             raise BodyError(f"larger than {BODY_BYTES // 2**20} MiB")
-        if time.monotonic() > deadline:
-            raise BodyError(f"not complete after {timeout_seconds:.0f} s")
-    return b"".join(chunks)
+    body = b"".join(chunks)
+    if body.count(b",") > BODY_VALUES:
+        raise BodyError(f"made of more than {BODY_VALUES:,} values")
+    return body
 
 
 def _decoded(body: bytes, decode: Callable[[bytes], T]) -> T:
@@ -364,28 +413,46 @@ def _decoded(body: bytes, decode: Callable[[bytes], T]) -> T:
     Decode *body*; a text that only a lenient reader takes for JSON is mended first.
 
     Half a surrogate pair and bytes that are no UTF-8 become a replacement character, NaN and Infinity become strings,
-    so that one odd text costs at most the record it is in.
+    and so does what is nested without end; so that one odd value costs at most the record it is in.
     """
     try:
         body.decode()
         return decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        mended = _mended(body.decode(errors="replace")).encode()
         try:
-            lenient = json.loads(body.decode(errors="replace"), parse_constant=str, parse_float=Decimal)
-            return decode(_encode(_mended(lenient)))
-        except (ValueError, RecursionError):
+            return decode(mended)
+        except (msgspec.DecodeError, RecursionError):
             raise error from None
 
 
-def _mended(value: Any) -> Any:
-    """Replace half surrogate pairs in every text of *value*; numbers keep their digits."""
-    if isinstance(value, str):
-        return value.encode(errors="replace").decode()
-    if isinstance(value, list):
-        return [_mended(element) for element in value]
-    if isinstance(value, dict):
-        return {_mended(name): _mended(member) for name, member in value.items()}
-    return value
+def _mended(text: str) -> str:
+    """Replace what a strict reader of JSON stumbles over; everything else, numbers included, stays to the letter."""
+    parts: list[str] = []
+    done = depth = 0
+    for token in _TOKEN.finditer(text):
+        first = token[0][0]
+        if first in "[{":
+            depth += 1
+            if depth == _DEPTH + 1:
+                parts.append(text[done : token.start()])
+                done = token.start()
+        elif first in "]}":
+            if depth == _DEPTH + 1:
+                parts.append('"nested too deep"')
+                done = token.end()
+            depth -= 1
+        elif depth <= _DEPTH and (first != '"' or "\\u" in token[0]):
+            parts += [text[done : token.start()], _mended_token(token[0])]
+            done = token.end()
+    return "".join([*parts, text[done:]])
+
+
+def _mended_token(token: str) -> str:
+    """Return NaN and the like as a string, and a string without halves of surrogate pairs."""
+    if token[0] != '"':
+        return f'"{token}"'
+    return _HALF_PAIR.sub(lambda half: half["whole"] or r"\ufffd", token)
 
 
 def _wait_seconds(attempt: int, retry_after: float | None, longest: float) -> float:
@@ -404,7 +471,7 @@ def _retry_after_seconds(value: str | None) -> float | None:
         pass
     try:
         return max(0.0, (parsedate_to_datetime(value) - pendulum.now("UTC")).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -412,12 +479,17 @@ def _first_detail(body: bytes) -> str:
     """Return what the first error of an error body says, ready to follow a status, or nothing."""
     try:
         errors = msgspec.json.decode(body, type=_ErrorBody).errors
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     for error in errors:
         if text := error.detail or error.title or error.code:
-            return f": {str(text)[:300]}"
+            return f": {_printable(str(text))[:300]}"
     return ""
+
+
+def _printable(text: str) -> str:
+    """Return *text* without the characters that would move a terminal's cursor or end a line."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _network_reason(error: Exception) -> str:
@@ -426,4 +498,4 @@ def _network_reason(error: Exception) -> str:
     while (inner := innermost.__cause__ or innermost.__context__) is not None:
         innermost = inner
     text = str(innermost) or str(error)
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {_printable(text)[:200]}" if text else type(error).__name__

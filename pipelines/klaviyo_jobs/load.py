@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import dlt
+from dlt.common.runtime.telemetry import stop_telemetry
 from dlt.common.schema.typing import VERSION_TABLE_NAME
 from dlt.extract import DltSource
 
@@ -57,9 +58,7 @@ def load(source: DltSource, warehouse: Path, *, on_step: Callable[[str, str], No
     Raises:
         WarehouseError: The warehouse could not be written; what it held before it still holds.
     """
-    for name, value in _DLT_SETTINGS.items():
-        if dlt.config.get(name) is None:
-            dlt.config[name] = value
+    set_dlt_defaults()
     tell = on_step or (lambda step, run_id: None)
     try:
         with tempfile.TemporaryDirectory(prefix="klaviyo-jobs-") as working_directory:
@@ -80,6 +79,16 @@ def load(source: DltSource, warehouse: Path, *, on_step: Callable[[str, str], No
             raise of_warehouse from error
         raise
     return Loaded(run_id, {name: counts[name] for name in TABLES if name in counts})
+
+
+def set_dlt_defaults() -> None:
+    """Set what a run wants of dlt, unless the user has set it."""
+    for name, value in _DLT_SETTINGS.items():
+        if dlt.config.get(name) is None:
+            dlt.config[name] = value
+    if not dlt.config.get("runtime.dlthub_telemetry", bool):
+        # dlt starts it with the first setting it reads, before anybody can say no.
+        stop_telemetry()
 
 
 def _forget_old_schemas(pipeline: dlt.Pipeline) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import pendulum
@@ -21,6 +22,7 @@ from klaviyo_jobs.client import Answer, Client, Meter
 from klaviyo_jobs.errors import PagingError, StatusError
 from klaviyo_jobs.kinds import JobKind
 from klaviyo_jobs.log import LOGGER
+from klaviyo_jobs.records import MOST_ELEMENTS
 from klaviyo_jobs.settings import origin_of
 
 
@@ -33,7 +35,7 @@ class Links(msgspec.Struct):
 class PageBody(msgspec.Struct):
     """One answer of a list endpoint: `{"data": [{...}, ...], "links": {"next": "https://..." or null}}`."""
 
-    data: list[msgspec.Raw]
+    data: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MOST_ELEMENTS)]
     links: Links | None = None
 
 

@@ -190,6 +190,7 @@ class ListingReader:
         self._pending = _Pending()
         self._seen_ids: set[str] = set()
         self._may_conclude_absence = True
+        self._outage: KlaviyoJobsError | None = None
         self._holds_resources = False
         self.outcome = ListingOutcome(listing.client.account, listing.kind)
 
@@ -291,9 +292,9 @@ class ListingReader:
         return known.state == state and not (self._includes and not known.has_detail)
 
     def _fetch_detail(self, job_id: str) -> Answer[DetailBody]:
-        """Read one detail, unless one has failed before: the API is no better for the next."""
-        if self.outcome.error is not None:
-            raise self.outcome.error
+        """Read one detail, unless the API has gone away before: it is no better for the next."""
+        if self._outage is not None:
+            raise self._outage
         return self._client.fetch(
             f"{self._kind.name}, job {job_id}",
             self._detail_path(job_id),
@@ -308,23 +309,31 @@ class ListingReader:
 
     def _finish(self, change: _Change, detail: Future[Answer[DetailBody]]) -> None:
         """Take the detail's word for the job, or the listing's where the detail cannot be had."""
+        job_id = change.job.job_id
         try:
             answer = detail.result()
         except StatusError as error:
+            # A 404 is a job that left between listing and detail: it keeps the row that the listing gave it.
             if error.status != 404:
                 self.outcome.error = self.outcome.error or error
-            # A 404 is a job that left between listing and detail: it keeps the row that the listing gave it.
         except KlaviyoJobsError as error:
+            self._outage = error
             self.outcome.error = self.outcome.error or error
         else:
             self.outcome.detail_count += 1
             parsed = parse_detail(self._kind, answer.body)
-            self._keep_faults(parsed, self._detail_path(change.job.job_id))
-            if parsed.jobs and parsed.jobs[0].job_id == change.job.job_id:
+            if parsed.jobs and parsed.jobs[0].job_id != job_id:
+                found = Fault(
+                    "$.data.id", f"expected {job_id!r}, found {parsed.jobs[0].job_id!r}", bytes(answer.body.data)
+                )
+                parsed = Parsed(faults=[found])
+            else:
+                change.detail_read_at = answer.received_at
+            self._keep_faults(parsed, self._detail_path(job_id))
+            if parsed.jobs:
                 change.job, change.read_at = parsed.jobs[0], answer.received_at
-            change.detail_read_at = answer.received_at
             for resource in parsed.resources:
-                self._pending.add_resource(change.job.job_id, resource)
+                self._pending.add_resource(job_id, resource)
         self._pending.add(change.seen())
 
     def _keep_faults(self, parsed: Parsed, endpoint: str) -> None:

@@ -16,7 +16,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 import pendulum
@@ -26,6 +26,8 @@ from klaviyo_jobs.kinds import Entity, JobKind
 
 Members = dict[str, msgspec.Raw]
 
+# A hundred times what Klaviyo documents for a page, a job's resources, or a detail's included ones.
+MOST_ELEMENTS: Final = 10_000
 _INT64: Final = range(-(2**63), 2**63)
 # What decoding bad JSON raises: bad syntax or types, bytes that are no text, nesting without end.
 _UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -175,7 +177,7 @@ class DetailBody(msgspec.Struct):
     """One answer of a detail endpoint: `{"data": {...}, "included": [{...}, ...]}`."""
 
     data: msgspec.Raw
-    included: list[msgspec.Raw] | None = None
+    included: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MOST_ELEMENTS)] | None = None
 
 
 class _UnreadableError(Exception):
@@ -295,6 +297,8 @@ def _parse_job(kind: JobKind, raw: msgspec.Raw, path: str, parsed: Parsed) -> Jo
     job_id = _text(top, "id", "") or _text(attributes, "job_id", ".attributes")
     if not job_id:
         raise _UnreadableError("", "expected `id`, or `job_id` in the attributes; found neither")
+    if job_id in (".", ".."):
+        raise _UnreadableError(".id", f"expected an id, found {job_id!r}, which means something else in a path")
     status = _text(attributes, "status", ".attributes")
     created_at = _time(attributes, "created_at", ".attributes")
     if not status or created_at is None:
@@ -449,9 +453,12 @@ def _elements(raw: msgspec.Raw | None, path: str) -> list[msgspec.Raw]:
     if raw is None or bytes(raw) == b"null":
         return []
     try:
-        return _decode_list(raw)
+        elements = _decode_list(raw)
     except _UNDECODABLE as error:
         raise _UnreadableError(path, f"expected an array, found {_shown(raw)}") from error
+    if len(elements) > MOST_ELEMENTS:
+        raise _UnreadableError(path, f"expected an array of at most {MOST_ELEMENTS:,}, found {len(elements):,}")
+    return elements
 
 
 def _required(members: Mapping[str, msgspec.Raw], name: str, path: str) -> msgspec.Raw:

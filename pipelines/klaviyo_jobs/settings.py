@@ -13,16 +13,19 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import pendulum
 from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import SecretSentinel, TSecretStrValue
 from urllib3.util import parse_url
 
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.kinds import ENTITIES, KINDS, JobKind
+
+T = TypeVar("T", bound=BaseConfiguration)
 
 SECTIONS: Final = ("sources", "klaviyo_jobs")
 ENV_PREFIX: Final = "SOURCES__KLAVIYO_JOBS__"
@@ -127,12 +130,24 @@ class NetworkSettings(BaseConfiguration):
 
 def read_network_settings() -> NetworkSettings:
     """Resolve the network settings from dlt's configuration providers."""
-    return resolve_configuration(NetworkSettings(), sections=SECTIONS)
+    return _resolved(NetworkSettings())
+
+
+def _resolved(settings: T) -> T:
+    try:
+        return resolve_configuration(settings, sections=SECTIONS)
+    except ConfigurationException as error:
+        # dlt's own message may quote the value; its first line names the setting.
+        raise SettingError(
+            f"a setting cannot be read: {str(error).splitlines()[0]}",
+            data="nothing was read or written.",
+            next_step="correct it where it is set; `klaviyo-jobs doctor` shows where that is.",
+        ) from None
 
 
 def read_settings() -> Settings:
     """Resolve the settings from dlt's configuration providers."""
-    settings = resolve_configuration(Settings(), sections=SECTIONS)
+    settings = _resolved(Settings())
     settings.accounts = {**(settings.accounts or {}), **_accounts_in_environment()}
     return settings
 
@@ -225,17 +240,22 @@ def origin_of(url: str) -> tuple[str, str, int]:
     return str(parts.scheme), parts.host.lower().strip("[]"), parts.port or default_port
 
 
+def is_loopback(url: str) -> bool:
+    """Tell whether *url* leads to this machine."""
+    return origin_of(url)[1] in _LOOPBACK
+
+
 def check_base_url(base_url: str) -> str:
     """Return *base_url* without a trailing slash; SettingError unless it is https, or http on this machine."""
     try:
-        scheme, host, _ = origin_of(base_url)
+        scheme, _, _ = origin_of(base_url)
     except ValueError:
         raise SettingError(
             f"base_url {base_url!r} is not an http(s) address.",
             data="nothing was read or written.",
             next_step=f"remove the setting to use {DEFAULT_BASE_URL}.",
         ) from None
-    if scheme != "https" and host not in _LOOPBACK:
+    if scheme != "https" and not is_loopback(base_url):
         raise SettingError(
             f"base_url {base_url!r} would send the API key unencrypted.",
             data="nothing was read or written.",
