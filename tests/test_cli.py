@@ -419,16 +419,16 @@ def test_a_folder_that_nobody_can_write(sandbox: Sandbox, tmp_path: Path) -> Non
     """Not even root can make a file in a folder of the kernel's: a warehouse problem, whatever the system says."""
     ended = command(tmp_path, "run", "--warehouse", "/proc/w.duckdb", **settings(sandbox))
 
-    assert_failed(ended, 7, "^WarehouseError: the lock /proc/w.duckdb.lock cannot be taken", data=NOTHING, next_step="--warehouse")
+    assert_failed(
+        ended, 7, "^WarehouseError: the lock /proc/w.duckdb.lock cannot be taken", data=NOTHING, next_step="--warehouse"
+    )
     assert sandbox.requests == []
 
 
 def test_a_warehouse_that_someone_has_open(sandbox: Sandbox, tmp_path: Path) -> None:
     """A file under another program's lock is named, and nothing is read."""
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")):
-        ended = command(
-            tmp_path, "run", **settings(sandbox), SOURCES__KLAVIYO_JOBS__WAREHOUSE_WAIT_SECONDS="0.5"
-        )
+        ended = command(tmp_path, "run", **settings(sandbox), SOURCES__KLAVIYO_JOBS__WAREHOUSE_WAIT_SECONDS="0.5")
 
     assert_failed(
         ended,

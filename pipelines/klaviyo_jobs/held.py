@@ -44,7 +44,7 @@ class HeldJob:
         first_seen_at: When a run first saw it.
         last_changed_at: When a run last saw its state changed.
         has_vanished: Whether it is marked as vanished.
-        has_detail: Whether its detail with included resources has been read.
+        detail_read_at: When its detail with included resources was last read, if it was.
         is_settled: Whether it arrived in a load that completed.
     """
 
@@ -52,7 +52,7 @@ class HeldJob:
     first_seen_at: dt.datetime
     last_changed_at: dt.datetime
     has_vanished: bool
-    has_detail: bool
+    detail_read_at: dt.datetime | None
     is_settled: bool
 
 
@@ -188,9 +188,8 @@ class HeldJobs:
             select
                 j.job_id,
                 {", ".join(f"j.{name}" for name in Observation._fields)},
-                j.created_at, j.completed_at, j.expires_at, j.first_seen_at, j.last_changed_at,
+                j.created_at, j.completed_at, j.expires_at, j.first_seen_at, j.last_changed_at, j.detail_read_at,
                 case when j.vanished_at is null then 0 else 1 end as has_vanished,
-                case when j.detail_read_at is null then 0 else 1 end as has_detail,
                 case when l.load_id is null then 0 else 1 end as is_settled
             from {self._name(JOBS.name)} as j
             left join {self._name(LOADS_TABLE_NAME)} as l on l.load_id = j.run_id and l.status = 0
@@ -207,8 +206,8 @@ class HeldJobs:
                         State(Observation(*row[1:7]), (row[7], row[8], row[9])),
                         _time(first_seen_at),
                         _time(last_changed_at),
-                        bool(row[12]),
                         bool(row[13]),
+                        None if row[12] is None else _time(row[12]),
                         bool(row[14]),
                     ),
                 )

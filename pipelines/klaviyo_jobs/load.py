@@ -65,7 +65,9 @@ def load(source: DltSource, warehouse: Path, *, on_step: Callable[[str, str], No
             pipeline = dlt.pipeline(
                 SCHEMA_NAME,
                 pipelines_dir=working_directory,
-                destination=dlt.destinations.duckdb(str(warehouse)),
+                # Unless told so, dlt deletes and inserts in DuckDB one statement at a time, and a kill in between would
+                # lose the children of jobs that are held and so not read again.
+                destination=dlt.destinations.duckdb(str(warehouse), supports_transactions=True),
                 dataset_name=RAW_SCHEMA,
             )
             tell("extract", "")

@@ -125,17 +125,15 @@ class _Change:
         """Return what is to be written of the job."""
         state = self.job.state
         known = self.known
-        is_settled = known is not None and known.is_settled
+        is_same = known is not None and known.state == state
         return SeenJob(
             job=self.job,
             read_at=self.read_at,
             first_seen_at=known.first_seen_at if known else self.read_at,
-            last_changed_at=known.last_changed_at if known and known.state == state else self.read_at,
-            detail_read_at=self.detail_read_at,
+            last_changed_at=known.last_changed_at if known and is_same else self.read_at,
+            # The detail of an unchanged job, read by an earlier run, is still that of the job.
+            detail_read_at=self.detail_read_at or (known.detail_read_at if known and is_same else None),
             is_observed=state.observation != self.last_observation,
-            # Children of a load that was cut off may be stored though no job tells of them.
-            may_have_errors=not (is_settled and known and known.state.observation.error_count == 0),
-            may_have_linkages=not (is_settled and known and known.state.observation.linkage_count == 0),
         )
 
 
@@ -278,18 +276,15 @@ class ListingReader:
         self.outcome.page_count = page.number
         self.outcome.job_count = len(self._seen_ids)
         self.outcome.changed_count += len(changed)
-        unsettled = [job.job_id for job in changed if job.job_id not in held or not held[job.job_id].is_settled]
-        observations = {
-            **{job_id: known.state.observation for job_id, known in held.items() if known.is_settled},
-            **self._held.last_observations(unsettled),
-        }
+        # What the job's row says is not enough: a load that was cut off may have left a later observation.
+        observations = self._held.last_observations([job.job_id for job in changed])
         return [_Change(job, page.received_at, held.get(job.job_id), observations.get(job.job_id)) for job in changed]
 
     def _is_held(self, state: State, known: HeldJob | None) -> bool:
         """Tell whether the warehouse holds the job as it is, so that there is nothing to read or write."""
         if self._is_full or known is None or not known.is_settled or known.has_vanished:
             return False
-        return known.state == state and not (self._includes and not known.has_detail)
+        return known.state == state and not (self._includes and known.detail_read_at is None)
 
     def _fetch_detail(self, job_id: str) -> Answer[DetailBody]:
         """Read one detail, unless the API has gone away before: it is no better for the next."""

@@ -292,8 +292,6 @@ class SeenJob:
         last_changed_at: When a run last saw its state changed.
         detail_read_at: When its detail with included resources was last read; None if only the listing was.
         is_observed: Whether its status and counts differ from those of the last observation.
-        may_have_errors: Whether the warehouse may hold errors of it.
-        may_have_linkages: Whether the warehouse may hold linkages of it.
     """
 
     job: Job
@@ -302,15 +300,14 @@ class SeenJob:
     last_changed_at: dt.datetime
     detail_read_at: dt.datetime | None = None
     is_observed: bool = True
-    may_have_errors: bool = True
-    may_have_linkages: bool = True
 
 
 def rows_of_jobs(origin: Origin, seen: Sequence[SeenJob]) -> dict[str, pa.Table]:
     """
     Return the rows of *seen* jobs: their own, those of their errors and linkages, and their observations.
 
-    A job without errors (or linkages) whose earlier ones may be stored gets one tombstone row in their place.
+    A job without errors (or linkages) gets one tombstone row in their place: earlier ones may be stored, be it by a
+    load that was cut off and of which nothing else tells.
     """
     jobs = [reading.job for reading in seen]
     observed = [reading for reading in seen if reading.is_observed]
@@ -360,7 +357,7 @@ def rows_of_jobs(origin: Origin, seen: Sequence[SeenJob]) -> dict[str, pa.Table]
 def _rows_of_errors(origin: Origin, seen: Iterable[SeenJob]) -> pa.Table:
     seen = list(seen)
     pairs = [(reading.job.job_id, error) for reading in seen for error in reading.job.errors]
-    gone = [reading.job.job_id for reading in seen if reading.may_have_errors and not reading.job.errors]
+    gone = [reading.job.job_id for reading in seen if not reading.job.errors]
     rows = _arrow(
         JOB_ERRORS,
         len(pairs),
@@ -385,7 +382,7 @@ def _rows_of_linkages(origin: Origin, seen: Iterable[SeenJob]) -> pa.Table:
     jobs = [reading.job for reading in seen]
     linkages = [linkage for job in jobs for linkage in job.linkages]
     related_ids = [linkage.id for linkage in linkages]
-    gone = [reading.job.job_id for reading in seen if reading.may_have_linkages and not reading.job.linkages]
+    gone = [reading.job.job_id for reading in seen if not reading.job.linkages]
     rows = _arrow(
         JOB_LINKAGES,
         len(linkages),
