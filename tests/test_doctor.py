@@ -96,6 +96,7 @@ def test_a_healthy_installation(sandbox: Sandbox, tmp_path: Path) -> None:
         "ok    revision   RECENT is stable until A-YEAR-LATER",
         "ok    clock      this machine's clock agrees with Klaviyo's",
         "ok    warehouse  /folder/warehouse.duckdb does not exist yet; a run can make it",
+        "ok    lock       no run holds the warehouse",
         "ok    disk       SPACE free in /folder",
         "ok    versions   VERSIONS",
         "",
@@ -142,7 +143,7 @@ def test_json_is_one_object_with_stable_keys(sandbox: Sandbox, tmp_path: Path) -
     checks = diagnosis.pop("checks")
     assert [check["name"] for check in checks] == [
         *["setting"] * 5,
-        *["api", "key", "scope", "limits", "revision", "clock", "warehouse", "disk", "versions"],
+        *["api", "key", "scope", "limits", "revision", "clock", "warehouse", "lock", "disk", "versions"],
     ]
     assert checks[6] == {
         "name": "key",
@@ -172,7 +173,7 @@ def test_json_is_one_object_with_stable_keys(sandbox: Sandbox, tmp_path: Path) -
         "media_type": "application/vnd.api+json",
         "revision": None,
     }
-    assert diagnosis == {"exit_code": 0, "ok_count": 14, "warn_count": 0, "fail_count": 0}
+    assert diagnosis == {"exit_code": 0, "ok_count": 15, "warn_count": 0, "fail_count": 0}
 
 
 # Where settings come from.
@@ -248,13 +249,13 @@ def test_several_settings_that_cannot_be_used_are_all_named(sandbox: Sandbox, tm
         (
             "kinds",
             "item-create",
-            "kinds cannot be read as list",
+            "kinds cannot be read as list.",
             "a list or a table in a variable is written as JSON, a number in digits.",
         ),
         (
             "accounts",
             "pk_mine",
-            "accounts cannot be read as dict",
+            "accounts cannot be read as dict.",
             "a list or a table in a variable is written as JSON, a number in digits.",
         ),
         ("max_attempts", "0", "max_attempts is 0.", "set a number from 1 up, or remove the setting."),
@@ -280,7 +281,7 @@ def test_a_file_that_is_no_toml(sandbox: Sandbox, tmp_path: Path) -> None:
     assert ended.returncode == 2
     [(state, message, _)] = found(ended, "setting")
     assert state == "fail"
-    assert re.search(r"secrets\.toml.* at line 2 col \d+$", message)
+    assert re.search(r"secrets\.toml.* at line 2 col \d+\.$", message)
 
 
 # The key and the API.

@@ -166,3 +166,21 @@ def test_a_broken_view_keeps_the_old_copy(sandbox: Sandbox, load: Load, warehous
 
     assert ids_in(copy) == ["J1"]
     assert [path.name for path in copy.path.parent.iterdir()] == ["copy.duckdb"]
+
+
+def test_a_copy_is_a_backup_that_a_run_goes_on_from(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path
+) -> None:
+    """Put in the place of a lost warehouse and made writable, it is the warehouse: only what is new is read."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    publish(warehouse.path, copy.path)
+    add_job(sandbox, "J2")
+    restored = Warehouse(tmp_path / "restored.duckdb")
+    restored.path.write_bytes(copy.path.read_bytes())
+
+    summary = Load(sandbox, restored)(kinds=["item-create"])
+
+    assert (summary.job_count, summary.changed_count) == (2, 1)
+    assert restored.rows("select job_id from klaviyo_raw.jobs order by 1") == [("J1",), ("J2",)]
+    assert restored.count("job_observations") == 2

@@ -27,7 +27,6 @@ from typing import Any, Final, Literal
 import dlt
 import msgspec
 import pendulum
-from dlt.common.configuration.exceptions import ConfigurationException, ConfigValueCannotBeCoercedException
 from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.utils import ResolvedValueTrace, get_resolved_traces
@@ -37,6 +36,7 @@ from klaviyo_jobs import __version__
 from klaviyo_jobs.client import Client, Meter
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, RevisionError, SettingError, WarehouseError
 from klaviyo_jobs.kinds import JobKind, RateLimit
+from klaviyo_jobs.lock import holder_of
 from klaviyo_jobs.pacing import parse_limit
 from klaviyo_jobs.settings import (
     DEFAULT_ACCOUNT,
@@ -205,8 +205,8 @@ def examine(*, warehouse: Path | None = None, labels: Sequence[str] | None = Non
     path = warehouse or Path(Settings().warehouse)
     try:
         settings, network, diagnosis.origins = _read_settings(warehouse)
-    except (KlaviyoJobsError, ConfigurationException) as error:
-        checks.append(_unreadable(error))
+    except KlaviyoJobsError as error:
+        checks.append(_failed("setting", error))
     else:
         path = warehouse or Path(settings.warehouse)
         problems = _problems_of(settings, labels)
@@ -311,19 +311,6 @@ def _origin_of_key(label: str, trace: ResolvedValueTrace | None) -> Origin:
         if variable.startswith(prefix) and variable.removeprefix(prefix).lower() == label:
             return Origin(name, None, True, "environment", variable)
     return _origin_of(name, None, True, trace)
-
-
-def _unreadable(error: Exception) -> Check:
-    if isinstance(error, KlaviyoJobsError):
-        return _failed("setting", error)
-    # Neither message holds the value, which may be a key.
-    if isinstance(error, ConfigValueCannotBeCoercedException):
-        message = f"{error.field_name} cannot be read as {getattr(error.hint, '__name__', error.hint)}"
-        next_step = "a list or a table in a variable is written as JSON, a number in digits."
-    else:
-        message = " ".join(str(error).split())
-        next_step = "mend what it names."
-    return Check("setting", "fail", message, next_step, exit_code=SettingError.exit_code)
 
 
 def _problems_of(settings: Settings, labels: Sequence[str] | None) -> dict[str, SettingError]:
@@ -583,9 +570,16 @@ def _check_warehouse(path: Path) -> Iterator[Check]:
         yield Check("warehouse", "ok", message)
 
 
-def _check_lock(_: Path) -> Iterator[Check]:
-    """Say whether another run holds the warehouse. Runs take no lock yet, so there is nothing to say."""
-    yield from ()
+def _check_lock(path: Path) -> Iterator[Check]:
+    """Say whether a run holds the warehouse; that is no fault, but the next run has to wait for it."""
+    holder = holder_of(path)
+    if holder is None:
+        yield Check("lock", "ok", "no run holds the warehouse")
+    else:
+        message = (
+            f"process {holder.pid} on {holder.host} holds the warehouse since {holder.since}, at step {holder.step}"
+        )
+        yield Check("lock", "warn", message, "wait for it to end, or run with --wait-lock SECONDS.")
 
 
 def _check_disk(path: Path) -> Iterator[Check]:

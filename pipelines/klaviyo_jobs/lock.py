@@ -75,6 +75,23 @@ class _LockText(msgspec.Struct):
     ended: list[RunNote] = []
 
 
+def holder_of(warehouse: Path) -> RunNote | None:
+    """Return who holds the lock of *warehouse* now, None if nobody does; nothing is waited for or changed."""
+    try:
+        with _lock_path(warehouse).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return msgspec.json.decode(file.read(), type=_LockText).holder
+    except (OSError, msgspec.DecodeError):
+        pass
+    return None
+
+
+def _lock_path(warehouse: Path) -> Path:
+    return warehouse.with_name(f"{warehouse.name}.lock")
+
+
 class RunLock:
     """
     The lock of one warehouse.
@@ -86,7 +103,7 @@ class RunLock:
     """
 
     def __init__(self, warehouse: Path, listings: Sequence[tuple[str, str]], *, wait_seconds: float = 0.0) -> None:
-        self._path = warehouse.with_name(f"{warehouse.name}.lock")
+        self._path = _lock_path(warehouse)
         self._skipped_path = warehouse.with_name(f"{warehouse.name}.skipped")
         self._wait_seconds = wait_seconds
         self._descriptor = -1

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import pendulum
 from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.exceptions import ConfigurationException, ConfigValueCannotBeCoercedException
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import SecretSentinel, TSecretStrValue
 from urllib3.util import parse_url
@@ -136,13 +136,13 @@ def read_network_settings() -> NetworkSettings:
 def _resolved(settings: T) -> T:
     try:
         return resolve_configuration(settings, sections=SECTIONS)
+    # Neither message holds the value, which may be a key.
+    except ConfigValueCannotBeCoercedException as error:
+        message = f"{error.field_name} cannot be read as {getattr(error.hint, '__name__', error.hint)}."
+        next_step = "a list or a table in a variable is written as JSON, a number in digits."
     except ConfigurationException as error:
-        # dlt's own message may quote the value; its first line names the setting.
-        raise SettingError(
-            f"a setting cannot be read: {str(error).splitlines()[0]}",
-            data="nothing was read or written.",
-            next_step="correct it where it is set; `klaviyo-jobs doctor` shows where that is.",
-        ) from None
+        message, next_step = f"{' '.join(str(error).split())}.", "mend what it names."
+    raise SettingError(message, data="nothing was read or written.", next_step=next_step)
 
 
 def read_settings() -> Settings:
