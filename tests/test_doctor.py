@@ -100,7 +100,7 @@ def test_a_healthy_installation(sandbox: Sandbox, tmp_path: Path) -> None:
         "ok    disk       SPACE free in /folder",
         "ok    versions   VERSIONS",
         "",
-        "13 ok, 0 warnings, 0 failed.",
+        "14 ok, 0 warnings, 0 failed.",
     ]
     assert list(tmp_path.glob("*")) == []
 
