@@ -36,8 +36,12 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-pins: ## Pin the newest versions that pyproject.toml allows
-	$(PYTHON) -m uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate --upgrade --quiet --output-file requirements.txt
+bench: $(READY) ## Measure a first load, a quiet run and every view; WORLD=bulk:1000x100x3 for a smaller one
+	$(BIN)/python benchmarks/bench.py $(WORLD)
+
+pins: $(READY) ## Pin the newest versions that pyproject.toml allows
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate --upgrade --quiet --output-file requirements.txt
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -819,7 +819,7 @@ class Episode:
         self._history.append(f"round {self._report.rounds}")
         story.begin_round()
         self._sandbox.faults[:] = _faults(rng) if self._variant == "faults" else []
-        for nth in range(rng.choice((1, 2, 2, 3))):
+        for nth in range(3 if self._schedule.is_exact else rng.choice((1, 2, 2, 3))):
             if nth:
                 story.go_on()
             if self._report.kills < kills:

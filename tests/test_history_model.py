@@ -721,7 +721,7 @@ def _play(*steps: Step, cut: Mapping[str, str] | None = None) -> None:
             history.play(step, cut=cut if number == 1 else None)
 
 
-@_histories(6)
+@_histories(5)
 @given(steps=st.lists(_STEPS, min_size=4, max_size=4))
 def test_tables_follow_the_rules_through_any_history(steps: list[Step]) -> None:
     """Whatever the API shows and refuses from run to run, every row of every table is as the model says."""
