@@ -201,6 +201,8 @@ class Client:
         self._has_answered = False
         self._refusal: KeyRefusedError | None = None
         self._budgets: dict[RateLimit, Budget] = {kind.rate_limit: Budget(kind.rate_limit) for kind in KINDS.values()}
+        # Rate classes that the API has closed for longer than this run may wait.
+        self._closed: dict[RateLimit, UnavailableError] = {}
         self._waited_seconds = 0.0
         # Proxies and certificates are looked up once; requests would look for them at every call.
         certificates = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
@@ -262,14 +264,14 @@ class Client:
             url = self.base_url + url
         attempt = 0
         while True:
-            if self._refusal is not None:
-                raise self._refusal
+            if (refusal := self._refusal or self._closed.get(kind.rate_limit)) is not None:
+                raise refusal
             attempt += 1
             meter.count_request(is_retry=attempt > 1)
             try:
                 return self._attempt(where, url, decode, kind=kind, params=params)
             except _FailedAttemptError as failure:
-                wait = self._wait_before_repeat(where, attempt, failure)
+                wait = self._wait_before_repeat(where, kind, attempt, failure)
                 if failure.is_throttled:
                     meter.count_wait(wait)
                 LOGGER.info(
@@ -309,7 +311,8 @@ class Client:
         status = response.status_code
         if status == 429:
             retry_after = _retry_after_seconds(response.headers.get("Retry-After"))
-            budget.pause(min(retry_after or 0.0, self.network.max_wait_seconds))
+            if retry_after is not None and retry_after <= self.network.max_wait_seconds:
+                budget.pause(retry_after)
             raise _FailedAttemptError(f"answered 429{_first_detail(body)}", retry_after=retry_after, is_throttled=True)
         budget.learn(kind.name, response.headers, sent_at)
         if status >= 500:
@@ -330,7 +333,7 @@ class Client:
         self._has_answered = True
         return answer
 
-    def _wait_before_repeat(self, where: str, attempt: int, failure: _FailedAttemptError) -> float:
+    def _wait_before_repeat(self, where: str, kind: JobKind, attempt: int, failure: _FailedAttemptError) -> float:
         """Return how long to wait before the next attempt; UnavailableError if there is to be none."""
         attempts = self.network.max_attempts
         if failure.is_silence and not self._has_answered:
@@ -346,11 +349,14 @@ class Client:
         else:
             self._waited_seconds += wait
             return wait
-        raise UnavailableError(
+        error = UnavailableError(
             f"{where}: {self.base_url} {failure.problem}; {reason}.",
             data=_UNUSED,
             next_step="run again later; if it lasts, check `base_url`, the network and https://status.klaviyo.com.",
-        ) from None
+        )
+        if failure.retry_after is not None and failure.retry_after > longest:
+            self._closed[kind.rate_limit] = error
+        raise error from None
 
     def _without_key(self, body: bytes) -> bytes:
         """Blank the key out of an answer that echoes it, so that it gets into no message, table or log."""

@@ -50,6 +50,7 @@ from klaviyo_jobs.settings import (
     include_of,
     keys_of,
     kinds_of,
+    lifetime_of,
     read_network_settings,
     read_settings,
 )
@@ -318,7 +319,7 @@ def _problems_of(settings: Settings, labels: Sequence[str] | None) -> dict[str, 
     checks: dict[str, Callable[[], object]] = {
         "api_key": lambda: keys_of(settings.api_key, settings.accounts, labels),
         "base_url": lambda: check_base_url(settings.base_url),
-        "revision": lambda: pendulum.from_format(check_revision(settings.revision)[:10], "YYYY-MM-DD"),
+        "revision": lambda: check_revision(settings.revision),
         "kinds": lambda: kinds_of(settings.kinds),
         "include": lambda: include_of(settings.include),
     }
@@ -328,11 +329,6 @@ def _problems_of(settings: Settings, labels: Sequence[str] | None) -> dict[str, 
             check()
         except SettingError as error:
             problems[name] = error
-        except ValueError:
-            problems[name] = SettingError(
-                f"{name} {getattr(settings, name)!r} is not a date like {DEFAULT_REVISION}.",
-                next_step=f"remove the setting to use {DEFAULT_REVISION}.",
-            )
     return problems
 
 
@@ -495,14 +491,13 @@ def _check_limits(account: str, calls: Sequence[Call]) -> Iterator[Check]:
 def _check_revision(revision: str, diagnosis: Diagnosis, skew: float | None) -> Check:
     """Judge *revision* by its age on the API's clock, and by what the API says of it."""
     today = diagnosis.checked_at.subtract(seconds=skew or 0).date()
-    released = pendulum.from_format(revision[:10], "YYYY-MM-DD").date()
-    deprecated_on, retired_on = released.add(years=1), released.add(years=2)
+    deprecated_on, retired_on = lifetime_of(revision)
     next_step = f"set `revision` to {DEFAULT_REVISION}, or remove the setting."
     if revision == DEFAULT_REVISION:
         next_step = "upgrade klaviyo-jobs, whose default this is."
     fail = SettingError.exit_code
     refusal = next((call.error for call in diagnosis.calls if isinstance(call.error, RevisionError)), None)
-    if released > today:
+    if revision[:10] > today.isoformat():
         return Check("revision", "fail", f"{revision} is in the future", next_step, exit_code=fail)
     if today >= retired_on:
         return Check(

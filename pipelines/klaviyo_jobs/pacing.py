@@ -6,8 +6,8 @@ Out:    `Budget.permit`, a context that opens when a request may be sent and clo
 How:    Klaviyo counts in fixed windows of a second and of a minute whose beginnings nobody tells.
         The minute: a place in the budget is free again 60 s after its request was *answered*, so that however long
         requests travel no 60 s can see more of them than allowed; this costs one answer's time a minute.
-        The second: requests leave evenly, at 96 % of the burst limit, with at most 2 % of it to catch up after a
-        stall; the rest is for requests that travel unevenly.
+        The second: requests leave evenly, at 95 % of the burst limit or two below it, with at most 2 % of it to
+        catch up after a stall; the rest is for requests that travel unevenly.
 Why:    No limiter library gives a place back by the time of the answer, spaces requests, and takes announced limits.
 Source: Klaviyo guide "Rate limits, status codes, and errors"; headers recorded 2026-09-04 describe the one-second
         window: `RateLimit-Limit: 75, 75;w=1, 750;w=60`, `RateLimit-Remaining: 74`, `RateLimit-Reset: 0`.
@@ -26,7 +26,9 @@ from typing import Final
 from klaviyo_jobs.kinds import RateLimit
 
 MINUTE_SECONDS: Final = 60.0
-_RATE_SHARE: Final = 0.96
+_RATE_SHARE: Final = 0.95
+_SPARE: Final = 2
+_LEAST_RATE_SHARE: Final = 0.6
 _CATCH_UP_SHARE: Final = 0.02
 # Below this share of a second's requests it was not us who used the second up.
 _OWN_SHARE: Final = 0.8
@@ -84,7 +86,7 @@ class Budget:
             return self._answered[0] + MINUTE_SECONDS - now if self._answered else _LONGEST_NAP_SECONDS
         if now < self._next_at:
             return self._next_at - now
-        rate = self._limit.burst * _RATE_SHARE
+        rate = _rate_of(self._limit)
         catch_up = self._limit.burst * _CATCH_UP_SHARE / rate
         self._next_at = max(self._next_at, now - catch_up) + 1 / rate
         self._left.append(now)
@@ -120,6 +122,11 @@ class Budget:
                     self._next_at = max(self._next_at, sent_at + 1)
 
 
+def _rate_of(limit: RateLimit) -> float:
+    """Return how many requests leave in a second: evenly, and so few that uneven travel overruns no window."""
+    return max(min(limit.burst * _RATE_SHARE, limit.burst - _SPARE), limit.burst * _LEAST_RATE_SHARE)
+
+
 def parse_limit(header: str) -> RateLimit | None:
     """Read `75, 75;w=1, 750;w=60`; None unless it gives a second's and a minute's quota, both above zero."""
     quotas = {int(window): int(quota) for quota, window in _WINDOW.findall(header)}
@@ -130,4 +137,4 @@ def parse_limit(header: str) -> RateLimit | None:
 def least_seconds(limit: RateLimit, calls: int) -> float:
     """Return the least time that *limit* leaves for *calls*: a burst fills a minute, whose rest is spent waiting."""
     full_minutes, rest = divmod(max(calls - 1, 0), limit.steady)
-    return full_minutes * MINUTE_SECONDS + rest / (limit.burst * _RATE_SHARE)
+    return full_minutes * MINUTE_SECONDS + rest / _rate_of(limit)

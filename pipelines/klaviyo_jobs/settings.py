@@ -264,37 +264,40 @@ def check_base_url(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-def revision_problem(revision: str, today: dt.date) -> str | None:
+def lifetime_of(revision: str) -> tuple[dt.date, dt.date]:
     """
-    Return what is wrong with the age of *revision*, or None.
+    Return when *revision* is deprecated and when it is retired: a year and two years after its date.
 
-    A revision is stable for a year, deprecated for another, and then retired: Klaviyo's guide "API versioning and
-    deprecation policy".
+    Source: Klaviyo's guide "API versioning and deprecation policy".
     """
-    try:
-        released = dt.date.fromisoformat(revision[:10])
-    except ValueError:
-        return f"revision {revision} is no date"
-    if today >= _years_after(released, 2):
+    released = pendulum.from_format(revision[:10], "YYYY-MM-DD").date()
+    return released.add(years=1), released.add(years=2)
+
+
+def revision_problem(revision: str, today: dt.date) -> str | None:
+    """Return what is wrong with the age of *revision*, or None."""
+    deprecated_on, retired_on = lifetime_of(revision)
+    if today >= retired_on:
         return (
-            f"revision {revision} is retired since {_years_after(released, 2)}: Klaviyo answers in the shape of the "
-            f"oldest one that is not, or refuses; set `revision` to {DEFAULT_REVISION}"
+            f"revision {revision} is retired since {retired_on}: Klaviyo answers in the shape of the oldest one that "
+            f"is not, or refuses; set `revision` to {DEFAULT_REVISION}"
         )
-    if today >= _years_after(released, 1):
+    if today >= deprecated_on:
         return (
-            f"revision {revision} is deprecated and will be retired on {_years_after(released, 2)}; "
-            f"set `revision` to {DEFAULT_REVISION}"
+            f"revision {revision} is deprecated and will be retired on {retired_on}; set `revision` to "
+            f"{DEFAULT_REVISION}"
         )
     return None
 
 
-def _years_after(date: dt.date, years: int) -> dt.date:
-    return pendulum.date(date.year, date.month, date.day).add(years=years)
-
-
 def check_revision(revision: str) -> str:
     """Return *revision*; SettingError unless it reads YYYY-MM-DD, with or without a suffix."""
-    if not _REVISION.fullmatch(revision):
+    try:
+        lifetime_of(revision)
+        is_date = _REVISION.fullmatch(revision) is not None
+    except ValueError:
+        is_date = False
+    if not is_date:
         raise SettingError(
             f"revision {revision!r} is not a date like {DEFAULT_REVISION}.",
             data="nothing was read or written.",
