@@ -201,8 +201,10 @@ class Api:
             return new if change.what == "advance" else self._changed(change, new) if change.what == "jump" else None
         completed, failed = shown.completed_count, shown.failed_count
         match change.what:
-            case "advance" if not shown.is_listed or shown.expires_at <= now:  # it comes back
-                return replace(shown, is_listed=True, expires_at=max(shown.expires_at, now + WEEK))
+            case "advance" if not shown.is_listed:  # it comes back
+                return replace(shown, is_listed=True)
+            case "advance" if shown.expires_at <= now:  # it comes back
+                return replace(shown, expires_at=now + WEEK)
             case "advance" if shown.status == "queued":
                 return replace(shown, status="processing")
             case "advance" if shown.status != "processing":

@@ -277,7 +277,10 @@ class ListingReader:
         self.outcome.job_count = len(self._seen_ids)
         self.outcome.changed_count += len(changed)
         # What the job's row says is not enough: a load that was cut off may have left a later observation.
-        observations = self._held.last_observations([job.job_id for job in changed])
+        observations = {
+            **{job_id: known.state.observation for job_id, known in held.items() if known.is_settled},
+            **self._held.last_observations([job.job_id for job in changed]),
+        }
         return [_Change(job, page.received_at, held.get(job.job_id), observations.get(job.job_id)) for job in changed]
 
     def _is_held(self, state: State, known: HeldJob | None) -> bool:
