@@ -338,25 +338,23 @@ def test_one_account_of_several(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_kinds_that_fail_are_named_with_their_reason(sandbox: Sandbox, tmp_path: Path) -> None:
     """Each reason once, with its kinds; two attempts, and exit code 4."""
     sandbox.faults.append(Fault("status", "503", kind="item-create"))
-    sandbox.faults.append(Fault("status", "503", kind="item-delete"))
-    sandbox.faults.append(Fault("429", "huge", kind="item-update"))
+    sandbox.faults.append(Fault("status", "503", kind="item-update"))
+    sandbox.faults.append(Fault("429", "huge", kind="item-delete"))
 
-    ended = doctor(
-        tmp_path, sandbox, "--json", kinds='["item-create", "item-update", "item-delete", "category-create"]'
-    )
+    ended = doctor(tmp_path, sandbox, "--json", kinds='["item-create", "item-update", "item-delete", "variant-create"]')
 
     assert ended.returncode == 4
     assert [
         (state, message.replace(sandbox.base_url, "API")) for state, message, _ in found(ended, "api", "scope")
     ] == [
-        ("ok", "API answers for category-create"),
-        ("fail", "item-create, item-delete: API answered 503: A server error occurred.; gave up after 2 attempts."),
+        ("ok", "API answers for variant-create"),
+        ("fail", "item-create, item-update: API answered 503: A server error occurred.; gave up after 2 attempts."),
         (
             "fail",
-            "item-update: API answered 429: Request was throttled. Expected available in 1 second.; it asks to wait "
+            "item-delete: API answered 429: Request was throttled. Expected available in 1 second.; it asks to wait "
             "86400 s, longer than max_wait_seconds (60).",
         ),
-        ("ok", "catalogs:read, for category-create"),
+        ("ok", "catalogs:read, for variant-create"),
     ]
 
 
