@@ -9,7 +9,7 @@ Out:    `Loaded`. The warehouse is the only thing that outlives a load: dlt's wo
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +42,7 @@ class Loaded:
 
     Attributes:
         run_id: dlt's load id, the `run_id` of every row written.
-        rows: Rows loaded into each table, rows that replaced others included.
+        rows: Rows that it left in each table, those that replaced others included.
     """
 
     run_id: str
@@ -76,11 +76,12 @@ def load(source: DltSource, warehouse: Path, *, on_step: Callable[[str, str], No
             counts = pipeline.normalize().row_counts
             pipeline.load(raise_on_failed_jobs=True)
             _forget_old_schemas(pipeline)
+            rows = _count_rows(pipeline, run_id, [name for name in TABLES if name in counts])
     except Exception as error:
         if find_cause(error) is None and (of_warehouse := error_of_load(warehouse, error)) is not None:
             raise of_warehouse from error
         raise
-    return Loaded(run_id, {name: counts[name] for name in TABLES if name in counts})
+    return Loaded(run_id, rows)
 
 
 def set_dlt_defaults() -> None:
@@ -91,6 +92,16 @@ def set_dlt_defaults() -> None:
     if not dlt.config.get("runtime.dlthub_telemetry", bool):
         # dlt starts it with the first setting it reads, before anybody can say no.
         stop_telemetry()
+
+
+def _count_rows(pipeline: dlt.Pipeline, run_id: str, tables: Iterable[str]) -> dict[str, int]:
+    """Count what the load left: less than it carried, where tombstones only delete and a resource came twice."""
+    rows: dict[str, int] = {}
+    with pipeline.sql_client() as client:
+        for table in tables:
+            name = client.make_qualified_table_name(table)
+            [(rows[table],)] = client.execute_sql(f"select count(*) from {name} where run_id = %s", run_id) or [(0,)]
+    return rows
 
 
 def _forget_old_schemas(pipeline: dlt.Pipeline) -> None:

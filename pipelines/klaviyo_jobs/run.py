@@ -40,7 +40,7 @@ class RunSummary:
         run_id: The `run_id` of every row it wrote; a load id in `klaviyo_raw._dlt_loads`.
         warehouse: The DuckDB file.
         outcomes: One for each listing.
-        rows: Rows loaded into each table, rows that replaced others included.
+        rows: Rows that the run left in each table, those that replaced others included.
         views: The views that were applied.
         seconds: From start to end.
         replayed: What reading the rejected records again brought, if it was asked for.
