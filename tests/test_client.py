@@ -317,7 +317,7 @@ def test_mending_a_text_keeps_the_digits_of_the_numbers_beside_it() -> None:
     """A price in the same answer as an odd text is as exact as in any other."""
     served = b'{"title": "half \\ud83d pair", "price": 9007199254740993.01}'
 
-    # BUG: the whole answer passes through Python's floats on the way.
+    # Once a bug: the whole answer passes through Python's floats on the way.
     assert b"9007199254740993.01" in fetch_bytes(served)
 
 

@@ -380,7 +380,7 @@ def test_mutated_answers_break_nothing_and_lose_nothing_good(portion: int) -> No
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        # BUG: a text that needs mending sends the page through a reader that stumbles over its neighbour's number; a huge
+        # Once a bug: a text that needs mending sends the page through a reader that stumbles over its neighbour's number; a huge
         # exponent ends the whole run with decimal.InvalidOperation. The rounds above find the same.
         pytest.param(b"NaN", b"9" * 5000, id="NaN and a number of 5000 digits"),
         pytest.param(b'"\\ud83d"', b"9" * 5000, id="half a pair and a number of 5000 digits"),

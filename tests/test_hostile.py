@@ -346,7 +346,7 @@ def test_a_proxy_of_the_machine_is_not_asked_for_an_address_on_this_machine(
 
     ended = read()
 
-    # BUG: the request goes to the proxy in plain text, with the key.
+    # Once a bug: the request goes to the proxy in plain text, with the key.
     assert foreign.received == []
     assert ended.jobs() == ["GOOD"]
 
@@ -423,17 +423,17 @@ def test_empty_pages_for_ever_end_at_the_cap(server: Server, read: Read, monkeyp
 
 SLOW: Final[Group] = {
     "nothing": second(endless(again=b"", pause=0.05)),
-    # BUG: the bound on an answer's time begins after its headers, so a byte at a time is read for ever.
+    # Once a bug: the bound on an answer's time begins after its headers, so a byte at a time is read for ever.
     "a header drips": second(endless(b"HTTP/1.1 200 OK\r\nX: ", again=b"x", pause=0.05)),
-    # BUG: the library skips 100 Continue without end.
+    # Once a bug: the library skips 100 Continue without end.
     "100 Continue": second(endless(again=b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.01)),
     "a body drips": second(endless(answer(length=10**9), again=b" ", pause=0.05)),
     "a body without length drips": second(endless(answer(length=None), again=b" ", pause=0.05)),
     "chunks drip": second(endless(CHUNKED, again=b"1\r\n \r\n", pause=0.05)),
-    # BUG: the bound is looked at between chunks only: a chunk's own header, and what follows the last, may drip.
+    # Once a bug: the bound is looked at between chunks only: a chunk's own header, and what follows the last, may drip.
     "the size of a chunk drips": second(endless(CHUNKED, b"1", again=b"0", pause=0.05)),
     "trailers": second(endless(CHUNKED, b"2\r\n{}\r\n0\r\n", again=b"X: y\r\n", pause=0.01)),
-    # BUG: the library reads on until there is something unpacked to hand over.
+    # Once a bug: the library reads on until there is something unpacked to hand over.
     "gzip of nothing": second(
         endless(
             answer(b"", "Content-Encoding: gzip", length=None),
@@ -496,7 +496,7 @@ UNREADABLE_WAITS: Final = (
     *("", "-1", "-1e400", "nan", "soon", "1;2", "0x10", "\xb2", "Wed, 21 Oct 2015 07:28:00", "0000"),
     "Wed, 21 Oct 1015 07:28:00 GMT",
     "Wed, 99 Oct 2015 07:28:00 GMT",
-    # BUG: a year beyond a C int ends the run with OverflowError.
+    # Once a bug: a year beyond a C int ends the run with OverflowError.
     "Mon, 1 Jan 99999999999999999999 00:00:00 GMT",
     "Mon, 1 Jan 2026 00:00:00 +99999999999999999999",
     "Mon, 1 Jan 2026 99999999999999999999:00:00 GMT",
@@ -538,7 +538,7 @@ SECOND_PAGES: Final[dict[str, tuple[Deed, type[ApiError], str]]] = {
     "304": (answer(status="304 Not Modified", length=None), ApiError, "answered 304"),
     "999": (answer(body_of_page(), status="999 Odd"), ApiError, "answered 999"),
     "nothing": (b"", UnavailableError, "gave no answer"),
-    # BUG: what a server sends in place of a status line stands in the message as it is.
+    # Once a bug: what a server sends in place of a status line stands in the message as it is.
     "TLS": (b"\x16\x03\x01\x02\x00", UnavailableError, "gave no answer"),
     "terminal codes": (b"HTTP/1.1 2\x1b[31m0 OK\r\n\r\n", UnavailableError, "gave no answer"),
     "a long status": (b"HTTP/1.1 " + b"2" * 10**6, UnavailableError, "gave no answer"),
@@ -591,7 +591,7 @@ SECOND_PAGES: Final[dict[str, tuple[Deed, type[ApiError], str]]] = {
         "leads away",
     ),
     "half a pair as link": (answer(b'{"data": [], "links": {"next": "\\ud83d"}}'), PagingError, "leads away"),
-    # BUG: line breaks and terminal codes of an answer reach log, terminal and ledger as they are.
+    # Once a bug: line breaks and terminal codes of an answer reach log, terminal and ledger as they are.
     "an error with terminal codes": (
         answer(b'{"errors": [{"detail": "a\\r\\nb\\u001b[2J\\u0000\\u202e"}]}', status="400 Bad Request"),
         StatusError,
@@ -602,7 +602,7 @@ SECOND_PAGES: Final[dict[str, tuple[Deed, type[ApiError], str]]] = {
         UnavailableError,
         "answered 500",
     ),
-    # BUG: a RecursionError ends the whole run, all accounts and kinds.
+    # Once a bug: a RecursionError ends the whole run, all accounts and kinds.
     "a deep error": (
         answer(b'{"errors": [{"detail": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", status="500 Oh"),
         UnavailableError,
@@ -666,7 +666,7 @@ class Odd:
 
 
 ODD: Final = {
-    # BUG: the whole page is lost to nesting in one record of it.
+    # Once a bug: the whole page is lost to nesting in one record of it.
     "deep": Odd(record("ODD", odd=DEEP), None),
     "deep error": Odd(record("ODD", errors=b'[{"meta": ' + DEEP + b"}]"), None),
     "id twice": Odd(record("FIRST").replace(b'"FIRST"', b'"FIRST", "id": "ODD"')),
@@ -735,7 +735,7 @@ def test_a_detail_of_another_job_is_not_taken_for_the_job(server: Server, read: 
         ("C1", "complete"),
         ("C2", "complete"),
     ]
-    # BUG: the answer counts as the detail of C1, silently, and is never asked for again.
+    # Once a bug: the answer counts as the detail of C1, silently, and is never asked for again.
     assert ended.summary.error is not None
     assert ended.warehouse.value("select detail_read_at from klaviyo_raw.jobs where job_id = 'C1'") is None
 
@@ -775,7 +775,7 @@ def category(category_id: str, name: str, *, updated: str | None = None) -> Any:
         pytest.param(answer(b'{"data": ' + DEEP + b"}"), id="deep"),
         pytest.param(answer(status="404 Not Found"), id="gone"),
         pytest.param(answer(status="304 Not Modified", length=None), id="304"),
-        # BUG: what a server sends in place of a status line stands in the message as it is.
+        # Once a bug: what a server sends in place of a status line stands in the message as it is.
         pytest.param(b"\r\n\r\n", id="no HTTP"),
     ],
 )
@@ -812,7 +812,7 @@ def test_one_bad_detail_does_not_keep_the_others_from_being_read(server: Server,
 
     assert isinstance(ended.outcome.error, StatusError)
     assert ended.jobs() == ids
-    # BUG: once a failed detail has been taken note of, no further one is asked for.
+    # Once a bug: once a failed detail has been taken note of, no further one is asked for.
     assert ended.warehouse.count("categories") == 399
 
 

@@ -389,7 +389,7 @@ ECHOES: Final[dict[str, Callable[[str], bytes]]] = {
     "in an error body": lambda key: http("400 Bad Request", error_body(f"what is {key}?")),
     "in the body of a 500": lambda key: http("500 Oh", error_body(f"Klaviyo-API-Key {key}")),
     "in a refusal": lambda key: http("401 Unauthorized", error_body(f"{key} is no key")),
-    # BUG: only the key byte for byte is blanked out, before JSON's escapes are read.
+    # Once a bug: only the key byte for byte is blanked out, before JSON's escapes are read.
     "in an error body, escaped": lambda key: http("400 Bad Request", error_body("@").replace("@", escaped(key))),
     "in an error body, slashes escaped": lambda key: http("400 Bad Request", error_body(key).replace("/", "\\/")),
     "in a record": lambda key: http(
@@ -409,7 +409,7 @@ ECHOES: Final[dict[str, Callable[[str], bytes]]] = {
     "in headers": lambda key: http(
         "503 Oh", "", f"Retry-After: {key}", f"Set-Cookie: a={key}", f"RateLimit-Limit: {key}"
     ),
-    # BUG: the library quotes what it cannot read, and its words go into error, ledger and log: here, and for the size
+    # Once a bug: the library quotes what it cannot read, and its words go into error, ledger and log: here, and for the size
     # of a chunk and a header line that is none (which urllib3 logs itself).
     "in place of a status line": lambda key: f"{key} {key}\r\n\r\n".encode(),
     "in the length": lambda key: http("200 OK", "").replace(b"Content-Length: 0", f"Content-Length: 0, {key}".encode()),
