@@ -35,9 +35,9 @@ def play(*arguments: str) -> str:
 
 def test_a_run_killed_at_any_step_is_made_good_by_the_next() -> None:
     """SIGKILL at the beginning of each step, one to three in a row, from the first run of an account on."""
-    report = play("--steps", "--kills", "9", "--rounds", "9", "--only", "plain")
+    report = play("--steps", "--kills", "10", "--rounds", "10", "--only", "plain")
 
-    steps = ("lock", "recover", "extract", "load", "views", "checks", "ledger", "publish", "unlock")
+    steps = ("lock", "recover", "recall", "extract", "load", "views", "checks", "ledger", "publish", "unlock")
     assert f"kills aimed at: {', '.join(f'{step} 1' for step in steps)}" in report
 
 

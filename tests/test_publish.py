@@ -50,6 +50,24 @@ def test_the_copy_is_what_the_warehouse_is(sandbox: Sandbox, load: Load, warehou
     assert [path.name for path in copy.path.parent.iterdir()] == ["copy.duckdb"]
 
 
+def test_what_a_killed_publishing_left_is_deleted_by_the_next(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """Half a copy beside the target goes; what others keep there stays."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    for name in (".copy.duckdb.x1y2z3.new", ".copy.duckdb.swp", ".other.duckdb.x1y2z3.new"):
+        copy.path.with_name(name).write_bytes(b"half")
+
+    publish(warehouse.path, copy.path)
+
+    assert sorted(path.name for path in copy.path.parent.iterdir()) == [
+        ".copy.duckdb.swp",
+        ".other.duckdb.x1y2z3.new",
+        "copy.duckdb",
+    ]
+
+
 def test_a_reader_of_the_old_copy_goes_on_reading_it(
     sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
 ) -> None:

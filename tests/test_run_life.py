@@ -19,10 +19,10 @@ import pytest
 from conftest import NOW, Load, Warehouse
 from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.lock import RunLock
-from klaviyo_sandbox import Job, Sandbox
+from klaviyo_sandbox import Fault, Job, Sandbox
 
 HOUR = dt.timedelta(hours=1)
-STEPS = ["lock", "recover", "extract", "load", "views", "checks", "ledger", "unlock"]
+STEPS = ["lock", "recover", "recall", "extract", "load", "views", "checks", "ledger", "unlock"]
 
 
 @contextmanager
@@ -120,16 +120,41 @@ def test_a_failed_run_is_told_of_by_the_next(
 
     with monkeypatch.context() as patch:
         patch.setattr("klaviyo_jobs.run.apply_views", fail)
-        with pytest.raises(duckdb.IOException):
+        with pytest.raises(WarehouseError, match="is full"):
             load(kinds=["item-create"])
     for _ in range(2):
         load(kinds=["item-create"])
 
     assert warehouse.rows("select is_complete, error from klaviyo_raw.listings order by started_at") == [
-        (True, "failed at step views: IOException"),
+        (
+            True,
+            f"failed at step views: WarehouseError: the disk of {warehouse.path}, "
+            "or that of the folder for temporary files, is full.",
+        ),
         (True, None),
         (True, None),
     ]
+
+
+def test_a_killed_run_leaves_no_folder_behind_for_long(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run deletes the working directory of a killed one, and that of no run that may be alive."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    others = tmp_path / "klaviyo-jobs-of-another-warehouse"
+    others.mkdir()
+    sandbox.faults.append(Fault("slow", "30"))
+    with started_run(sandbox, warehouse) as process:
+        wait_for(process, "step extract")
+        process.kill()
+    left = set(tmp_path.glob("klaviyo-jobs-*")) - {others}
+    sandbox.faults.clear()
+
+    load(kinds=["item-create"])
+
+    assert len(left) == 1
+    assert list(tmp_path.glob("klaviyo-jobs-*")) == [others]
 
 
 def test_a_held_warehouse_is_waited_for(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:

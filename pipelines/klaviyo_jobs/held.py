@@ -80,6 +80,7 @@ class HeldJobs:
         if self._pipeline is not None:
             self._client = self._pipeline.sql_client()
             self._client.open_connection()
+            self._recall()
         return self
 
     def __exit__(
@@ -88,7 +89,7 @@ class HeldJobs:
         if self._client is not None:
             self._client.close_connection()
 
-    def recall(self) -> None:
+    def _recall(self) -> None:
         """
         Read, in one question, the jobs that the API may still list.
 

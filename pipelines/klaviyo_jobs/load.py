@@ -8,7 +8,6 @@ Out:    `Loaded`. The warehouse is the only thing that outlives a load: dlt's wo
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,9 @@ from dlt.common.runtime.telemetry import stop_telemetry
 from dlt.common.schema.typing import VERSION_TABLE_NAME
 from dlt.extract import DltSource
 
-from klaviyo_jobs.errors import find_cause
 from klaviyo_jobs.rows import TABLES
 from klaviyo_jobs.source import SCHEMA_NAME
-from klaviyo_jobs.warehouse import RAW_SCHEMA, error_of_load
+from klaviyo_jobs.warehouse import RAW_SCHEMA, warehouse_errors
 
 # What a load sets in dlt unless the user has set it: dlt's own name of the setting, and the value.
 _DLT_SETTINGS: Final[dict[str, Any]] = {
@@ -49,38 +47,35 @@ class Loaded:
     rows: dict[str, int]
 
 
-def load(source: DltSource, warehouse: Path, *, on_step: Callable[[str, str], None] | None = None) -> Loaded:
+def load(
+    source: DltSource, warehouse: Path, working_directory: Path, *, on_load: Callable[[str], None] | None = None
+) -> Loaded:
     """
     Extract *source* and merge it into the DuckDB file *warehouse*.
 
     Args:
-        on_step: Called with the name of a step and the run id when extracting and when loading begins.
+        working_directory: A folder for dlt's files, in which it finds none of an earlier load.
+        on_load: Called with the run id when all is extracted and loading begins.
     Raises:
         WarehouseError: The warehouse could not be written; what it held before it still holds.
     """
     set_dlt_defaults()
-    tell = on_step or (lambda step, run_id: None)
-    try:
-        with tempfile.TemporaryDirectory(prefix="klaviyo-jobs-") as working_directory:
-            pipeline = dlt.pipeline(
-                SCHEMA_NAME,
-                pipelines_dir=working_directory,
-                # Unless told so, dlt deletes and inserts in DuckDB one statement at a time, and a kill in between would
-                # lose the children of jobs that are held and so not read again.
-                destination=dlt.destinations.duckdb(str(warehouse), supports_transactions=True),
-                dataset_name=RAW_SCHEMA,
-            )
-            tell("extract", "")
-            run_id = pipeline.extract(source).loads_ids[0]
-            tell("load", run_id)
-            counts = pipeline.normalize().row_counts
-            pipeline.load(raise_on_failed_jobs=True)
-            _forget_old_schemas(pipeline)
-            rows = _count_rows(pipeline, run_id, [name for name in TABLES if name in counts])
-    except Exception as error:
-        if find_cause(error) is None and (of_warehouse := error_of_load(warehouse, error)) is not None:
-            raise of_warehouse from error
-        raise
+    with warehouse_errors(warehouse):
+        pipeline = dlt.pipeline(
+            SCHEMA_NAME,
+            pipelines_dir=str(working_directory),
+            # Unless told so, dlt deletes and inserts in DuckDB one statement at a time, and a kill in between would
+            # lose the children of jobs that are held and so not read again.
+            destination=dlt.destinations.duckdb(str(warehouse), supports_transactions=True),
+            dataset_name=RAW_SCHEMA,
+        )
+        run_id = pipeline.extract(source).loads_ids[0]
+        if on_load is not None:
+            on_load(run_id)
+        counts = pipeline.normalize().row_counts
+        pipeline.load(raise_on_failed_jobs=True)
+        _forget_old_schemas(pipeline)
+        rows = _count_rows(pipeline, run_id, [name for name in TABLES if name in counts])
     return Loaded(run_id, rows)
 
 

@@ -45,6 +45,7 @@ class RunNote(msgspec.Struct):
         is_skipped: Whether it found the lock taken and did nothing.
         holder_pid: The process that held the lock then.
         failure: The error that ended it, if it was one and no kill.
+        working_directory: Its folder for dlt, which it throws away when it ends.
     """
 
     pid: int
@@ -57,6 +58,7 @@ class RunNote(msgspec.Struct):
     is_skipped: bool = False
     holder_pid: int = 0
     failure: str = ""
+    working_directory: str = ""
 
     @property
     def ending(self) -> str:

@@ -10,6 +10,8 @@ How:    the warehouse is checkpointed, copied as a file into a temporary one bes
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -22,10 +24,12 @@ from typing import Final
 import duckdb
 
 from klaviyo_jobs.errors import WarehouseError
-from klaviyo_jobs.warehouse import RAW_SCHEMA, VIEW_SCHEMA, check_place, open_warehouse
+from klaviyo_jobs.warehouse import RAW_SCHEMA, VIEW_SCHEMA, check_place, open_warehouse, warehouse_errors
 
 # Checking a copy must not need more memory than a small machine has; DuckDB spills to disk beyond it.
 _CHECK_MEMORY: Final = "192MB"
+# The end of the names of temporary files.
+_TEMPORARY: Final = ".new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def publish(
     check_place(target)
     with open_warehouse(warehouse, must_exist=True) as connection:
         connection.execute("checkpoint")
-    with _beside(target) as temporary:
+    with warehouse_errors(target), _sole_publisher(target), _beside(target) as temporary:
         shutil.copyfile(warehouse, temporary)
         views, job_count = _check(temporary)
         if job_count == 0 and not force and _holds_jobs(target):
@@ -152,9 +156,22 @@ def _keep_earlier(target: Path, keep: int) -> None:
 
 
 @contextmanager
+def _sole_publisher(target: Path) -> Iterator[None]:
+    """Be the only one to write *target*, and delete what others left beside it who were killed while they did."""
+    descriptor = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for left in target.parent.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}"):
+            left.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def _beside(target: Path) -> Iterator[Path]:
     """Yield the path of a new temporary file in the folder of *target*; it is gone afterwards unless renamed."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=_TEMPORARY, dir=target.parent)
     os.close(descriptor)
     temporary = Path(name)
     try:

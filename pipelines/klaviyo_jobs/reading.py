@@ -199,7 +199,6 @@ class ListingReader:
         An error of the API ends the listing, not the iteration: it stands in `outcome.error` and in the ledger.
         """
         started_at = pendulum.now("UTC")
-        self._held.recall()
         # In a new warehouse there is nothing that a read could fall behind.
         self._holds_resources = self._includes and not self._held.is_empty(ENTITY_TABLES[self._kind.entity.plural])
         try:
@@ -220,7 +219,6 @@ class ListingReader:
 
     def count_changes(self) -> None:
         """Read the pages only and count in `outcome` what a run would read and write; no detail is read."""
-        self._held.recall()
         try:
             for page in iter_pages(self._client, self._kind, self.outcome.meter):
                 changes = self._changes_on(page)

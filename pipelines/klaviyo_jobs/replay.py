@@ -62,10 +62,12 @@ class _Readable:
     resources: list[tuple[str, Resource]] = field(default_factory=list)
 
 
-def replay_rejected(warehouse: Path) -> Replayed:
+def replay_rejected(warehouse: Path, working_directory: Path) -> Replayed:
     """
     Read every rejected record of *warehouse* again.
 
+    Args:
+        working_directory: A folder for temporary files.
     Raises:
         WarehouseError: The warehouse cannot be opened.
     """
@@ -81,7 +83,7 @@ def replay_rejected(warehouse: Path) -> Replayed:
     replayed.job_count = sum(len(found.seen) for found in readable.values())
     replayed.resource_count = sum(len(found.resources) for found in readable.values())
     if replayed.job_count or replayed.resource_count:
-        load(_source_of(readable), warehouse)
+        load(_source_of(readable), warehouse, working_directory / "replay")
     if settled:
         with open_warehouse(warehouse) as connection:
             marks = " and ".join(f"{column} = ?" for column in _KEY)

@@ -1,5 +1,5 @@
 """
-One run, step by step: lock, recover, extract, load, views, checks, ledger, publish, unlock.
+One run, step by step: lock, recover, recall, extract, load, views, checks, ledger, publish, unlock.
 
 In:     settings and the path of a DuckDB file.
 Out:    `RunSummary`.
@@ -7,11 +7,16 @@ Out:    `RunSummary`.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
 
 import duckdb
 import pendulum
@@ -28,7 +33,9 @@ from klaviyo_jobs.settings import Settings, revision_problem
 from klaviyo_jobs.source import listings_of, source_of
 from klaviyo_jobs.stopping import stoppable
 from klaviyo_jobs.views import apply_views, read_checks
-from klaviyo_jobs.warehouse import RAW_SCHEMA, check_place, mark_contract, open_warehouse
+from klaviyo_jobs.warehouse import RAW_SCHEMA, check_place, mark_contract, open_warehouse, warehouse_errors
+
+_WORKING_PREFIX: Final = "klaviyo-jobs-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,28 +164,36 @@ def run(
     started = time.monotonic()
     outcomes: list[ListingOutcome] = []
     listings = listings_of(settings, labels=labels, full_refresh=full_refresh)
-    source = source_of(listings, outcomes)
     names = [(listing.client.account, listing.kind.name) for listing in listings]
     if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
         LOGGER.warning("%s", problem)
     check_place(warehouse)
-    with stoppable():
+    with stoppable() as stop:
         LOGGER.info("step lock")
-        with RunLock(warehouse, names, wait_seconds=lock_wait_seconds) as lock:
+        with (
+            RunLock(warehouse, names, wait_seconds=lock_wait_seconds) as lock,
+            stop.told(),
+            warehouse_errors(warehouse),
+            ExitStack() as stack,
+        ):
 
             def enter(step: str, run_id: str = "") -> None:
+                stop.raise_if_asked()
                 lock.enter_step(step, run_id)
                 LOGGER.info("step %s", step)
 
+            working_directory = stack.enter_context(_working_directory(lock))
             enter("recover")
             # Held open until the end: whoever opens the file in the middle is refused, instead of failing the load.
             with open_warehouse(warehouse, wait_seconds=settings.warehouse_wait_seconds) as connection:
                 for note in lock.ended:
-                    LOGGER.warning("an earlier run was %s", note.ending)
+                    LOGGER.warning("an earlier run did not come to its end: %s", note.ending)
                 if watch is not None:
                     watch(outcomes)
-                replayed = replay_rejected(warehouse) if replays else None
-                loaded = load(source, warehouse, on_step=enter)
+                replayed = replay_rejected(warehouse, working_directory) if replays else None
+                enter("recall")
+                source = source_of(listings, outcomes, partial(enter, "extract"))
+                loaded = load(source, warehouse, working_directory / "load", on_load=partial(enter, "load"))
                 mark_contract(connection)
                 enter("views")
                 views = apply_views(connection)
@@ -201,6 +216,17 @@ def run(
         seconds=time.monotonic() - started,
         replayed=replayed,
     )
+
+
+@contextmanager
+def _working_directory(lock: RunLock) -> Iterator[Path]:
+    """Yield a new folder for dlt's files; delete those of the runs before that were killed and could not do so."""
+    for note in lock.ended:
+        if note.host == lock.note.host and Path(note.working_directory).name.startswith(_WORKING_PREFIX):
+            shutil.rmtree(note.working_directory, ignore_errors=True)
+    with TemporaryDirectory(prefix=_WORKING_PREFIX) as folder:
+        lock.note.working_directory = folder
+        yield Path(folder)
 
 
 def _run_checks(connection: duckdb.DuckDBPyConnection) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any, Final
 
@@ -116,18 +116,33 @@ def listings_of(
 
 
 @dlt.source(name=SCHEMA_NAME, section=SCHEMA_NAME)
-def source_of(listings: Sequence[Listing], outcomes: list[ListingOutcome]) -> Iterable[DltResource]:
-    """Return the source of *listings* as the command reads them: failures go into *outcomes* and are not raised."""
-    yield from _resources_of(listings, outcomes)
+def source_of(
+    listings: Sequence[Listing], outcomes: list[ListingOutcome], on_recalled: Callable[[str], None]
+) -> Iterable[DltResource]:
+    """
+    Return the source of *listings* as the command reads them: failures go into *outcomes* and are not raised.
+
+    Args:
+        on_recalled: Called with the run id when the first listing knows what the warehouse holds, and reading begins.
+    """
+    yield from _resources_of(listings, outcomes, on_recalled)
 
 
-def _resources_of(listings: Sequence[Listing], outcomes: list[ListingOutcome] | None) -> Iterator[DltResource]:
+def _resources_of(
+    listings: Sequence[Listing],
+    outcomes: list[ListingOutcome] | None,
+    on_recalled: Callable[[str], None] | None = None,
+) -> Iterator[DltResource]:
     by_kind: dict[JobKind, list[Listing]] = defaultdict(list)
     for listing in listings:
         by_kind[listing.kind].append(listing)
     # The table of categories always: that a kind does not include them now says nothing of the views on them.
     included = {"categories"} | {kind.entity.plural for kind, [first, *_] in by_kind.items() if first.includes}
-    loads = _Loads([table for name, table in TABLES.items() if name not in ENTITY_TABLES or name in included], outcomes)
+    loads = _Loads(
+        [table for name, table in TABLES.items() if name not in ENTITY_TABLES or name in included],
+        outcomes,
+        on_recalled,
+    )
 
     @dlt.transformer
     def with_details(listing: Listing) -> Iterator[DataItemWithMeta | None]:
@@ -152,12 +167,7 @@ class _Load:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.positions: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
-        self._has_tables = False
-
-    def claim_tables(self) -> bool:
-        """Tell the first who asks to make the tables, and nobody after."""
-        is_first, self._has_tables = not self._has_tables, True
-        return is_first
+        self.has_begun = False
 
 
 class _Loads:
@@ -167,11 +177,18 @@ class _Loads:
     Args:
         tables: Every table that a load makes, even an empty one.
         outcomes: Collects how each listing went, or None to raise the first failure.
+        on_recalled: Called with the id of each load, when its first listing knows what the warehouse holds.
     """
 
-    def __init__(self, tables: Sequence[Table], outcomes: list[ListingOutcome] | None) -> None:
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        outcomes: list[ListingOutcome] | None,
+        on_recalled: Callable[[str], None] | None,
+    ) -> None:
         self._tables = tables
         self._outcomes = outcomes
+        self._on_recalled = on_recalled
         self._loads: dict[str, _Load] = {}
         self._id_without_pipeline = f"{time.time()}"
 
@@ -182,7 +199,8 @@ class _Loads:
         None is yielded while nothing is ready: dlt goes on with another resource then.
         """
         load, pipeline = self._running_load()
-        if load.claim_tables():
+        is_first, load.has_begun = not load.has_begun, True
+        if is_first:
             for table in self._tables:
                 yield mark_rows(table, table.schema.empty_table())
         with ExitStack() as stack:
@@ -198,6 +216,8 @@ class _Loads:
                 readers.append(reader)
                 if self._outcomes is not None:
                     self._outcomes.append(reader.outcome)
+            if is_first and self._on_recalled is not None:
+                self._on_recalled(load.run_id)
             for batch in _side_by_side(readers, stack):
                 if batch is None:
                     yield None

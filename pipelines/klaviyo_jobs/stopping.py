@@ -4,7 +4,8 @@ Stop when asked to: SIGTERM and Ctrl-C end a run in a few seconds, whatever it i
 In:     a signal.
 Out:    `StoppedError` in the main thread. What cannot be interrupted, such as a merge under way or an answer that does
         not come, is left when the grace is over: a load that is cut off there is harmless, see `held.py`.
-How:    the signal's number also comes out of a wake-up socket, whoever handles the signal: dlt does while it loads.
+How:    the signal's number also comes out of a wake-up socket, whoever handles the signal: dlt does while it loads, and
+        may forget it; a library may swallow the exception. So the run asks again between its steps.
 """
 
 from __future__ import annotations
@@ -24,23 +25,46 @@ GRACE_SECONDS: Final = 4.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
+class Stop:
+    """Whether a signal has asked the run to stop."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def raise_if_asked(self) -> None:
+        """Raise StoppedError if a signal came, and whoever handled it has gone on."""
+        if self.number:
+            raise StoppedError(self.number)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Make `StoppedError` of whatever error follows from the signal: dlt raises its own, and wraps it."""
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            raise StoppedError(self.number or getattr(interrupt, "signal_code", signal.SIGINT)) from interrupt
+        except Exception as error:
+            if self.number and not isinstance(error, StoppedError):
+                raise StoppedError(self.number) from error
+            raise
+
+
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[Stop]:
     """Turn the first SIGTERM or SIGINT into `StoppedError`; outside the main thread there is nothing to turn."""
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stop
         return
     heard, told = socket.socketpair()
     told.setblocking(False)
-    watcher = threading.Thread(target=_leave_after_grace, args=(heard,), name="stop-watcher", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(heard, stop), name="stop-watcher", daemon=True)
     watcher.start()
     handlers = {number: signal.signal(number, _raise) for number in _SIGNALS}
     wakeup = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     try:
-        yield
-    except KeyboardInterrupt as interrupt:  # dlt's own, raised between two of its jobs
-        number = interrupt.args[0] if interrupt.args and isinstance(interrupt.args[0], int) else signal.SIGINT
-        raise StoppedError(number) from interrupt
+        with stop.told():
+            yield stop
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in handlers.items():
@@ -57,12 +81,16 @@ def _raise(number: int, frame: FrameType | None) -> NoReturn:
     raise StoppedError(number)
 
 
-def _leave_after_grace(heard: socket.socket) -> None:
-    for number in heard.recv(1):
-        if number in _SIGNALS:
-            heard.settimeout(GRACE_SECONDS)
-            try:
-                while heard.recv(64):
-                    pass
-            except TimeoutError:
-                os._exit(128 + number)
+def _watch(heard: socket.socket, stop: Stop) -> None:
+    """Note the first signal that asks to stop, and leave when the grace is over."""
+    while numbers := heard.recv(64):
+        for number in numbers:
+            if number in _SIGNALS:
+                stop.number = number
+                heard.settimeout(GRACE_SECONDS)
+                try:
+                    while heard.recv(64):
+                        pass
+                except TimeoutError:
+                    os._exit(128 + number)
+                return

@@ -11,12 +11,14 @@ import errno
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
-from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.errors import WarehouseError, find_cause
 from klaviyo_jobs.log import LOGGER
 
 RAW_SCHEMA: Final = "klaviyo_raw"
@@ -69,16 +71,20 @@ def mark_contract(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"comment on table {RAW_SCHEMA}.jobs is '{_CONTRACT_PREFIX}{CONTRACT_VERSION}'")
 
 
-def error_of_load(path: Path, error: BaseException) -> WarehouseError | None:
-    """Return what a failed load means if the warehouse is the reason, None if something else is."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-            return _disk_full(path)
-        if isinstance(cause, duckdb.Error):
-            return _error_of_opening(path, cause)
-        cause = cause.__cause__ or cause.__context__
-    return None
+@contextmanager
+def warehouse_errors(path: Path) -> Iterator[None]:
+    """Make `WarehouseError` of an error whose reason is the DuckDB file at *path* or a full disk; leave all others."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = None if find_cause(error) else error
+        while cause is not None:
+            if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+                raise _disk_full(path) from error
+            if isinstance(cause, duckdb.Error):
+                raise _error_of_opening(path, cause) from error
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 def check_place(path: Path, *, must_exist: bool = False, read_only: bool = False) -> None:
@@ -142,7 +148,7 @@ def _error_of_opening(path: Path, error: duckdb.Error) -> WarehouseError:
 def _disk_full(path: Path) -> WarehouseError:
     return WarehouseError(
         f"the disk of {path}, or that of the folder for temporary files, is full.",
-        data="what was loaded before stays; the load that was cut off is repeated by the next run.",
+        data="what was there before stays; what was cut off is done again by the next run.",
         next_step="make room and run again.",
     )
 
