@@ -325,6 +325,7 @@ class Story:
         self._is_large = is_large
         self._may_leave = may_leave
         self.plans: dict[JobKey, JobPlan] = {}
+        self._added_at: dict[JobKey, dt.datetime] = {}
         self._hidden: set[JobKey] = set()
         # Every instant at which a run may have read the API, and the jobs taken out of it then.
         self._instants: list[tuple[dt.datetime, frozenset[JobKey]]] = []
@@ -366,7 +367,7 @@ class Story:
     def states_of(self, key: JobKey) -> list[Job]:
         """Return the states in which the API showed a job, in their order."""
         plan = self.plans[key]
-        return [plan.at(now) for now, hidden in self._instants if key not in hidden and plan.is_listed(now)]
+        return [plan.at(now) for now, hidden in self._instants if key not in hidden and self._is_listed(key, now)]
 
     def mark(self) -> int:
         """Return a name for this instant."""
@@ -384,7 +385,13 @@ class Story:
         }
 
     def _shown_at(self, now: dt.datetime, hidden: frozenset[JobKey]) -> dict[JobKey, Job]:
-        return {key: plan.at(now) for key, plan in self.plans.items() if key not in hidden and plan.is_listed(now)}
+        return {
+            key: plan.at(now) for key, plan in self.plans.items() if key not in hidden and self._is_listed(key, now)
+        }
+
+    def _is_listed(self, key: JobKey, now: dt.datetime) -> bool:
+        """Tell whether the API listed a job then; one may be said to be created before it first came up."""
+        return now >= self._added_at[key] and self.plans[key].is_listed(now)
 
     def _remember(self) -> None:
         self._instants.append((self._sandbox.clock.now(), frozenset(self._hidden)))
@@ -413,6 +420,7 @@ class Story:
             cancelled_after=rng.randint(0, len(related)) if rng.random() < 0.1 else None,
         )
         self.plans[kind, plan.id] = plan
+        self._added_at[kind, plan.id] = self._sandbox.clock.now()
         self._sandbox.world.add(plan)
 
     def _leave_or_return(self) -> None:

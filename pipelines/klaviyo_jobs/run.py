@@ -32,6 +32,7 @@ from klaviyo_jobs.replay import Replayed, replay_rejected
 from klaviyo_jobs.settings import Settings, revision_problem
 from klaviyo_jobs.source import listings_of, source_of
 from klaviyo_jobs.stopping import stoppable
+from klaviyo_jobs.upgrade import add_missing_columns
 from klaviyo_jobs.views import apply_views, read_checks
 from klaviyo_jobs.warehouse import RAW_SCHEMA, check_place, mark_contract, open_warehouse, warehouse_errors
 
@@ -188,6 +189,7 @@ def run(
             with open_warehouse(warehouse, wait_seconds=settings.warehouse_wait_seconds) as connection:
                 for note in lock.ended:
                     LOGGER.warning("an earlier run did not come to its end: %s", note.ending)
+                add_missing_columns(connection)
                 if watch is not None:
                     watch(outcomes)
                 replayed = replay_rejected(warehouse, working_directory) if replays else None
