@@ -17,7 +17,7 @@ import duckdb
 import pytest
 
 from conftest import NOW, Load, Warehouse
-from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.errors import SettingError, WarehouseError
 from klaviyo_jobs.lock import RunLock
 from klaviyo_sandbox import Fault, Job, Sandbox
 
@@ -251,3 +251,25 @@ def test_a_lock_file_cut_off_by_a_kill_is_no_obstacle(tmp_path: Path) -> None:
 
     assert lock.ended == []
     assert (holder["pid"], holder["listings"]) == (os.getpid(), [["default", "item-create"]])
+
+
+def test_what_the_settings_say_of_the_views_holds_after_a_run(load: Load, warehouse: Warehouse) -> None:
+    """Reporting time zone, the age of stuck jobs and Klaviyo's limit come from the settings."""
+    load(
+        kinds=["item-create"],
+        reporting_timezone="Europe/Berlin",
+        stuck_after_seconds=7200,
+        jobs_in_progress_limit=50,
+    )
+
+    assert warehouse.rows("from klaviyo.reporting_settings") == [("Europe/Berlin", 7200, 50)]
+
+
+def test_an_unknown_time_zone_is_refused_before_anything_is_read(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """A wrong setting costs no call and leaves no file."""
+    with pytest.raises(SettingError, match="'Europe/Brlin' is not a time zone"):
+        load(reporting_timezone="Europe/Brlin")
+
+    assert (list(sandbox.requests), warehouse.path.exists()) == ([], False)

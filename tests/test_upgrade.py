@@ -109,4 +109,4 @@ def test_a_table_without_a_new_column_gets_it_before_anything_is_asked(
     assert old.rows("select category_id, seen_rank is null from klaviyo_raw.categories") == [
         ("$custom:::$default:::SHOES", False)
     ]
-    assert sorted(record.endpoint for record in sandbox.requests) == ["detail", "list", "list"]
+    assert sorted(str(record.endpoint) for record in sandbox.requests) == ["detail", "list", "list"]

@@ -2,7 +2,7 @@
 The command `klaviyo-jobs`: arguments in, exit code out; the one place that prints or exits.
 
 Exit codes: 0 done, 1 unexpected, 2 usage or settings, 3 key refused, 4 API unavailable, 5 partial, 6 another run holds
-the lock, 7 warehouse problem, 130 stopped by SIGINT, 143 stopped by SIGTERM.
+the lock, 7 warehouse problem, 8 a check's threshold is breached, 130 stopped by SIGINT, 143 stopped by SIGTERM.
 Results go to stdout; progress, log lines and errors to stderr.
 """
 
@@ -25,20 +25,23 @@ from rich.table import Table
 from rich.text import Text
 
 from klaviyo_jobs import __version__
+from klaviyo_jobs.check import breach_of, look, render_findings
 from klaviyo_jobs.demo import sandbox_settings
-from klaviyo_jobs.doctor import Diagnosis, examine, render_diagnosis
+from klaviyo_jobs.doctor import examine, render_diagnosis
 from klaviyo_jobs.errors import KlaviyoJobsError, SettingError, find_cause
 from klaviyo_jobs.kinds import KINDS
 from klaviyo_jobs.lock import RunLock
 from klaviyo_jobs.log import LOGGER, OUTCOME, LogFormat, is_logging_json, log_to_stderr
+from klaviyo_jobs.notify import announced
 from klaviyo_jobs.plan import least_seconds_of, plan_run
 from klaviyo_jobs.prune import parse_age, prune
 from klaviyo_jobs.publish import publish
 from klaviyo_jobs.reading import ListingOutcome
 from klaviyo_jobs.report import FAILURE_RATES, THROUGHPUT, plain_table, render_query
 from klaviyo_jobs.run import RunSummary, run
-from klaviyo_jobs.settings import Settings, read_settings
+from klaviyo_jobs.settings import Settings, kinds_of, read_check_settings, read_settings
 from klaviyo_jobs.source import listings_of
+from klaviyo_jobs.upgrade import add_missing_columns
 from klaviyo_jobs.views import apply_views
 from klaviyo_jobs.warehouse import open_warehouse
 
@@ -131,16 +134,26 @@ def run_command(
     if dry_run:
         _show_plan(settings, path, labels=account, full_refresh=full_refresh, as_json=as_json)
         return
-    with _progress(is_shown=err.is_terminal and not as_json) as watch:
-        summary = run(
-            settings,
-            path,
-            labels=account,
-            full_refresh=full_refresh,
-            replays=replay_rejected,
-            lock_wait_seconds=wait_lock,
-            watch=watch,
-        )
+    with announced("run", ping_url=settings.ping_url, webhook_url=settings.webhook_url) as announcement:
+        with _progress(is_shown=err.is_terminal and not as_json) as watch:
+            summary = run(
+                settings,
+                path,
+                labels=account,
+                full_refresh=full_refresh,
+                replays=replay_rejected,
+                lock_wait_seconds=wait_lock,
+                watch=watch,
+            )
+        announcement.text = _summary_line(summary)
+        announcement.fields = _summary_counts(summary)
+        _tell(summary, as_json=as_json)
+        if summary.error is not None:
+            raise summary.error
+
+
+def _tell(summary: RunSummary, *, as_json: bool) -> None:
+    """Print how the run went."""
     if as_json:
         print(json.dumps(_summary_object(summary)))
     elif out.is_terminal:
@@ -153,8 +166,6 @@ def run_command(
             f"{replayed.resource_count:,} resources can be read now, {replayed.left_count:,} records stay rejected"
         )
     OUTCOME.info(_summary_line(summary), extra=_summary_counts(summary))
-    if summary.error is not None:
-        raise summary.error
 
 
 def _show_plan(
@@ -249,6 +260,61 @@ def prune_command(
     out.print(table)
 
 
+@app.command("check")
+def check_command(
+    warehouse: WarehouseOption = None,
+    max_failed_share: Annotated[
+        float | None,
+        typer.Option("--max-failed-share", metavar="SHARE", help="Highest share of failed operations, 0 to 1."),
+    ] = None,
+    max_stuck_jobs: Annotated[
+        int | None, typer.Option("--max-stuck-jobs", metavar="N", help="Highest number of stuck jobs.")
+    ] = None,
+    max_listing_age: Annotated[
+        float | None,
+        typer.Option("--max-listing-age", metavar="SECONDS", help="Highest age of the last complete listing."),
+    ] = None,
+    max_rejected_records: Annotated[
+        int | None, typer.Option("--max-rejected-records", metavar="N", help="Highest number of rejected records.")
+    ] = None,
+    window: Annotated[
+        float | None,
+        typer.Option("--window", metavar="SECONDS", help="How far back to look at jobs and rejected records."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare failures, stuck jobs, freshness and rejected records with thresholds; exit 8 if one is breached."""
+    settings = read_settings()
+    thresholds = read_check_settings(
+        max_failed_share=max_failed_share,
+        max_stuck_jobs=max_stuck_jobs,
+        max_listing_age_seconds=max_listing_age,
+        max_rejected_records=max_rejected_records,
+        check_window_seconds=window,
+    )
+    path = _warehouse_path(warehouse, settings)
+    with announced("check", ping_url=settings.check_ping_url, webhook_url=settings.webhook_url) as announcement:
+        with open_warehouse(
+            path, must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds
+        ) as connection:
+            findings = look(
+                connection,
+                thresholds,
+                kinds=[kind.name for kind in kinds_of(settings.kinds)],
+                accounts=settings.labels,
+            )
+        announcement.text = f"all {len(findings)} checks are within their thresholds"
+        announcement.fields = {"breaches": [asdict(finding) for finding in findings if finding.is_breached]}
+        breach = breach_of(findings)
+        if as_json:
+            exit_code = breach.exit_code if breach else 0
+            print(json.dumps({"exit_code": exit_code, "findings": [asdict(finding) for finding in findings]}))
+        else:
+            out.print(_checklist(render_findings(findings)), soft_wrap=True)
+        if breach is not None:
+            raise breach
+
+
 @app.command("doctor")
 def doctor_command(
     warehouse: WarehouseOption = None,
@@ -263,23 +329,26 @@ def doctor_command(
     if as_json:
         print(json.dumps(diagnosis.as_object()))
     else:
-        out.print(_render_checklist(diagnosis), soft_wrap=True)
+        out.print(_checklist(render_diagnosis(diagnosis, out.width)), soft_wrap=True)
     raise typer.Exit(diagnosis.exit_code)
 
 
-def _render_checklist(diagnosis: Diagnosis) -> Text:
-    text = Text(render_diagnosis(diagnosis, out.width))
+def _checklist(text: str) -> Text:
+    """Return the lines of *text*, the first word of each in the colour of what it says."""
+    checklist = Text(text)
     for word, style in (("ok", "green"), ("warn", "yellow"), ("FAIL", "bold red")):
-        text.highlight_regex(rf"(?m)^{word}\b", style)
-    return text
+        checklist.highlight_regex(rf"(?m)^{word}\b", style)
+    return checklist
 
 
 @app.command("views")
 def views_command(warehouse: WarehouseOption = None) -> None:
     """Apply the SQL views to the warehouse and list them."""
-    path = _warehouse_path(warehouse, read_settings())
+    settings = read_settings()
+    path = _warehouse_path(warehouse, settings)
     with open_warehouse(path, must_exist=True) as connection:
-        names = apply_views(connection)
+        add_missing_columns(connection)
+        names = apply_views(connection, **settings.of_views)
         comments = dict(
             connection.execute("select view_name, comment from duckdb_views() where schema_name = 'klaviyo'").fetchall()
         )

@@ -12,6 +12,7 @@ Everything that can go wrong, as one tree; each class knows the exit code of the
     ├── PartialError             5  some accounts, kinds or records failed, the others are loaded
     ├── LockedError              6  another run holds the lock of the warehouse
     ├── WarehouseError           7  the warehouse cannot be opened or written
+    ├── ThresholdError           8  a check's threshold is breached
     └── StoppedError             130 or 143  SIGINT or SIGTERM
 
 A message has three parts: what happened and where; what state the data is in; what to do next. Line one stands alone
@@ -120,6 +121,12 @@ class WarehouseError(KlaviyoJobsError):
     """The warehouse cannot be opened, read or written."""
 
     exit_code = 7
+
+
+class ThresholdError(KlaviyoJobsError):
+    """Something is worse than the user finds bearable; nothing failed."""
+
+    exit_code = 8
 
 
 class StoppedError(KlaviyoJobsError):

@@ -21,6 +21,7 @@ from typing import Final
 import duckdb
 import pendulum
 
+from klaviyo_jobs.check import describe, look_for_contradictions
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, PartialError
 from klaviyo_jobs.ledger import tell_of_ended
 from klaviyo_jobs.load import load
@@ -33,7 +34,7 @@ from klaviyo_jobs.settings import Settings, revision_problem
 from klaviyo_jobs.source import listings_of, source_of
 from klaviyo_jobs.stopping import stoppable
 from klaviyo_jobs.upgrade import add_missing_columns
-from klaviyo_jobs.views import apply_views, read_checks
+from klaviyo_jobs.views import apply_views, check_zone
 from klaviyo_jobs.warehouse import RAW_SCHEMA, check_place, mark_contract, open_warehouse, warehouse_errors
 
 _WORKING_PREFIX: Final = "klaviyo-jobs-"
@@ -168,6 +169,7 @@ def run(
     names = [(listing.client.account, listing.kind.name) for listing in listings]
     if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
         LOGGER.warning("%s", problem)
+    check_zone(settings.reporting_timezone)
     check_place(warehouse)
     with stoppable() as stop:
         LOGGER.info("step lock")
@@ -198,10 +200,10 @@ def run(
                 loaded = load(source, warehouse, working_directory / "load", on_load=partial(enter, "load"))
                 mark_contract(connection)
                 enter("views")
-                views = apply_views(connection)
+                views = apply_views(connection, **settings.of_views)
                 enter("checks")
                 if any(outcome.changed_count for outcome in outcomes):
-                    _run_checks(connection)
+                    _warn_of_contradictions(connection)
                 enter("ledger")
                 tell_of_ended(connection, lock.ended)
                 lock.forget_ended()
@@ -231,9 +233,8 @@ def _working_directory(lock: RunLock) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _run_checks(connection: duckdb.DuckDBPyConnection) -> None:
-    """Say which checks of `sql/checks/` found something; a finding is for people to look at and fails no run."""
-    for name, query in read_checks().items():
-        found = connection.execute(f"select count(*) from ({query.rstrip().rstrip(';')})").fetchone()
-        if found and found[0]:
-            LOGGER.warning("check %s: %d rows; see sql/checks/%s.sql", name, found[0], name)
+def _warn_of_contradictions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Say which queries of `sql/checks/` found something; a finding is for people to look at and fails no run."""
+    for finding in look_for_contradictions(connection):
+        if finding.is_breached:
+            LOGGER.warning("check %s; see sql/checks/%s.sql", describe(finding), finding.check)

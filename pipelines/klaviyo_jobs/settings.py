@@ -36,6 +36,10 @@ DEFAULT_BASE_URL: Final = "https://a.klaviyo.com"
 DEFAULT_ACCOUNT: Final = "default"
 DEFAULT_INCLUDE: Final = ("categories",)
 
+# Whoever knows one of these can use it.
+SECRET_URLS: Final = ("ping_url", "check_ping_url", "webhook_url")
+VIEW_SETTINGS: Final = ("reporting_timezone", "stuck_after_seconds", "jobs_in_progress_limit")
+
 _REVISION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
 # Characters that a link of an API never has, and by which readers of addresses disagree on the host.
 _DISGUISE: Final = re.compile(r"[\\\s\x00-\x1f\x7f]")
@@ -78,11 +82,34 @@ class Settings(BaseConfiguration):
     warehouse: str = "warehouse.duckdb"
     warehouse_wait_seconds: float = 10.0
     bi_copy: str | None = None
+    reporting_timezone: str = "UTC"
+    stuck_after_seconds: int = 21600
+    jobs_in_progress_limit: int = 500
+    ping_url: TSecretStrValue | None = None
+    check_ping_url: TSecretStrValue | None = None
+    webhook_url: TSecretStrValue | None = None
+
+    def on_resolved(self) -> None:
+        """Refuse what cannot work, before anything is read."""
+        for name in ("warehouse_wait_seconds", "stuck_after_seconds", "jobs_in_progress_limit"):
+            _refuse_below(self, name, 0)
+        for name in SECRET_URLS:
+            _refuse_insecure(name, getattr(self, name))
+
+    @property
+    def labels(self) -> list[str]:
+        """The accounts whose keys are set, by their labels."""
+        return [DEFAULT_ACCOUNT] if self.api_key else sorted(self.accounts or {})
+
+    @property
+    def of_views(self) -> dict[str, Any]:
+        """What the views are told, by the names that `apply_views` has for it."""
+        return {name: getattr(self, name) for name in VIEW_SETTINGS}
 
     def __repr__(self) -> str:
         """Show every setting but the keys."""
         shown = {name: getattr(self, name) for name in self.get_resolvable_fields()}
-        hidden = {name: "***" for name in ("api_key", "accounts") if shown[name]}
+        hidden = {name: "***" for name in ("api_key", "accounts", *SECRET_URLS) if shown[name]}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in (shown | hidden).items())})"
 
     __str__ = __repr__
@@ -119,13 +146,71 @@ class NetworkSettings(BaseConfiguration):
         """Refuse what cannot work: no attempt, no page, or a bound that is no time."""
         for name in self.get_resolvable_fields():
             value = getattr(self, name)
-            least = 1 if name in ("max_attempts", "max_pages") else 0
-            if not isinstance(value, bool) and (not math.isfinite(value) or value < least):
-                raise SettingError(
-                    f"{name} is {value}.",
-                    data="nothing was read or written.",
-                    next_step=f"set a number from {least} up, or remove the setting.",
-                )
+            if not isinstance(value, bool):
+                _refuse_below(self, name, 1 if name in ("max_attempts", "max_pages") else 0)
+
+
+@configspec
+class CheckSettings(BaseConfiguration):
+    """
+    What `klaviyo-jobs check` finds bearable; settings of the same section.
+
+    Attributes:
+        check_window_seconds: How far back it looks at finished jobs and at rejected records.
+        max_failed_share: The highest share, 0 to 1, of failed operations, for each account and kind.
+        max_stuck_jobs: The highest number of stuck jobs, for each account and kind.
+        max_listing_age_seconds: The highest age of the last listing that was read to its end.
+        max_rejected_records: The highest number of rejected records, for each account and kind.
+    """
+
+    check_window_seconds: float = 86400.0
+    max_failed_share: float = 0.1
+    max_stuck_jobs: int = 0
+    # A run a day, and two hours for it to be late.
+    max_listing_age_seconds: float = 93600.0
+    max_rejected_records: int = 0
+
+    def on_resolved(self) -> None:
+        """Refuse what is no threshold."""
+        for name in self.get_resolvable_fields():
+            _refuse_below(self, name, 0)
+
+
+def read_check_settings(**options: float | None) -> CheckSettings:
+    """Resolve the thresholds from dlt's configuration providers; *options* that are not None come first."""
+    settings = _resolved(CheckSettings())
+    for name, value in options.items():
+        if value is not None:
+            setattr(settings, name, value)
+    settings.on_resolved()
+    return settings
+
+
+def _refuse_below(settings: BaseConfiguration, name: str, least: float) -> None:
+    value = getattr(settings, name)
+    if not math.isfinite(value) or value < least:
+        raise SettingError(
+            f"{name} is {value}.",
+            data="nothing was read or written.",
+            next_step=f"set a number from {least} up, or remove the setting.",
+        )
+
+
+def _refuse_insecure(name: str, url: str | None) -> None:
+    """Refuse a secret address that would cross the network in the open, without quoting it."""
+    if url is None:
+        return
+    try:
+        scheme, _, _ = origin_of(url)
+        is_safe = scheme == "https" or is_loopback(url)
+    except ValueError:
+        is_safe = False
+    if not is_safe:
+        raise SettingError(
+            f"{name} is no https address.",
+            data="nothing was read or written.",
+            next_step="copy it again from your monitor; plain http is for a server on this machine only.",
+        )
 
 
 def read_network_settings() -> NetworkSettings:

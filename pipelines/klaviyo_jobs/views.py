@@ -67,7 +67,8 @@ def apply_views(
 
     A setting that is None keeps the value that `sql/settings/reporting_settings.sql` gives it.
     """
-    _refuse_unknown_zone(connection, reporting_timezone)
+    if reporting_timezone is not None:
+        check_zone(reporting_timezone, connection)
     settings = {
         "reporting_timezone": reporting_timezone,
         "stuck_after_seconds": stuck_after_seconds,
@@ -132,9 +133,10 @@ def _drop_views_except(connection: duckdb.DuckDBPyConnection, names: list[str]) 
             connection.execute(f'drop view {SCHEMA}."{name}"')
 
 
-def _refuse_unknown_zone(connection: duckdb.DuckDBPyConnection, zone: str | None) -> None:
+def check_zone(zone: str, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+    """Raise SettingError if the database does not know the time zone *zone*; any connection will do."""
     try:
-        connection.execute("select current_timestamp at time zone ?", [zone])
+        (connection or duckdb.connect()).execute("select current_timestamp at time zone ?", [zone])
     except duckdb.Error as error:
         raise SettingError(
             f"reporting_timezone {zone!r} is not a time zone that the database knows.",
