@@ -87,3 +87,25 @@ def test_handlers_are_given_back() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_within_another_the_outer_one_knows() -> None:
+    """A signal that came before the inner block began is not forgotten in it."""
+    with stoppable() as outer:
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until_heard(outer)
+        with pytest.raises(StoppedError), stoppable() as inner:
+            inner.raise_if_asked()
+
+
+def test_the_handlers_of_the_outer_one_stay_behind_the_inner() -> None:
+    """The outer block goes on listening."""
+    with stoppable() as outer:
+        with stoppable():
+            pass
+        with suppress(StoppedError):
+            os.kill(os.getpid(), signal.SIGTERM)
+        wait_until_heard(outer)
+
+    assert outer.number == signal.SIGTERM

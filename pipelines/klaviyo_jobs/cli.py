@@ -41,6 +41,7 @@ from klaviyo_jobs.report import FAILURE_RATES, THROUGHPUT, plain_table, render_q
 from klaviyo_jobs.run import RunSummary, run
 from klaviyo_jobs.settings import Settings, kinds_of, read_check_settings, read_settings
 from klaviyo_jobs.source import listings_of
+from klaviyo_jobs.stopping import stoppable
 from klaviyo_jobs.upgrade import add_missing_columns
 from klaviyo_jobs.views import apply_views
 from klaviyo_jobs.warehouse import open_warehouse
@@ -520,7 +521,8 @@ def _outcome_object(outcome: ListingOutcome) -> dict[str, Any]:
 def main() -> None:
     """Run the command and exit with its code."""
     try:
-        app()
+        with stoppable():
+            app()
     except Exception as error:
         ours = find_cause(error)
         if ours is None:

@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,9 @@ import duckdb
 from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.warehouse import RAW_SCHEMA, VIEW_SCHEMA, check_place, open_warehouse, warehouse_errors
 
-# Checking a copy must not need more memory than a small machine has; DuckDB spills to disk beyond it.
-_CHECK_MEMORY: Final = "192MB"
+# Checking a copy must not need more memory than a small machine has: with what the command needs itself, 300 MB. DuckDB
+# spills to disk beyond it; what cannot be spilled is tried again without a limit.
+_CHECK_MEMORY: Final[dict[str, str | bool | int | float | list[str]]] = {"memory_limit": "96MB"}
 # The end of the names of temporary files.
 _TEMPORARY: Final = ".new"
 
@@ -77,7 +79,11 @@ def publish(
         connection.execute("checkpoint")
     with warehouse_errors(target), _sole_publisher(target), _beside(target) as temporary:
         shutil.copyfile(warehouse, temporary)
-        views, job_count = _check(temporary)
+        temporary.chmod(0o444)
+        with ThreadPoolExecutor(1) as pool:  # the disk's part of the work, beside the processor's
+            synced = pool.submit(_sync, temporary)
+            views, job_count = _check(temporary)
+            synced.result()
         if job_count == 0 and not force and _holds_jobs(target):
             raise WarehouseError(
                 f"the warehouse {warehouse} holds no job, and the copy {target} does.",
@@ -85,8 +91,6 @@ def publish(
                 next_step="check that it is the right warehouse; publish with --force if it is.",
             )
         files = _write_parquet(temporary, parquet, views) if parquet is not None else []
-        temporary.chmod(0o444)
-        _sync(temporary)
         size = temporary.stat().st_size
         _keep_earlier(target, keep)
         with suppress(FileNotFoundError):
@@ -99,22 +103,27 @@ def publish(
 def _check(copy: Path) -> tuple[list[str], int]:
     """Open *copy* as a reader will, run every view, and return their names and the number of jobs."""
     try:
-        with duckdb.connect(str(copy), read_only=True, config={"memory_limit": _CHECK_MEMORY}) as connection:
-            views = [
-                name
-                for (name,) in connection.execute(
-                    "select view_name from duckdb_views() where schema_name = ? order by view_name", (VIEW_SCHEMA,)
-                ).fetchall()
-            ]
-            for name in views:
-                connection.execute(f"select * from {VIEW_SCHEMA}.{name} limit 1").fetchall()
-            [(count,)] = connection.execute(f"select count(*) from {RAW_SCHEMA}.jobs").fetchall()
+        try:
+            return _run_views(copy, _CHECK_MEMORY)
+        except duckdb.OutOfMemoryException:
+            return _run_views(copy, {})
     except duckdb.Error as error:
         raise WarehouseError(
             f"the copy is not sound: {str(error).splitlines()[0]}",
             data="the copy before it is as it was.",
             next_step="run `klaviyo-jobs run` or `klaviyo-jobs views` to mend the warehouse, then publish again.",
         ) from error
+
+
+def _run_views(copy: Path, config: dict[str, str | bool | int | float | list[str]]) -> tuple[list[str], int]:
+    with duckdb.connect(str(copy), read_only=True, config=config) as connection:
+        found = connection.execute(
+            "select view_name from duckdb_views() where schema_name = ? order by view_name", (VIEW_SCHEMA,)
+        ).fetchall()
+        views = [name for (name,) in found]
+        for name in views:
+            connection.execute(f"select * from {VIEW_SCHEMA}.{name} limit 1").fetchall()
+        [(count,)] = connection.execute(f"select count(*) from {RAW_SCHEMA}.jobs").fetchall()
     return views, count
 
 
@@ -129,7 +138,7 @@ def _holds_jobs(copy: Path) -> bool:
 def _write_parquet(copy: Path, folder: Path, views: list[str]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    with duckdb.connect(str(copy), read_only=True, config={"memory_limit": _CHECK_MEMORY}) as connection:
+    with duckdb.connect(str(copy), read_only=True, config=_CHECK_MEMORY) as connection:
         for name in views:
             target = folder / f"{name}.parquet"
             with _beside(target) as temporary:

@@ -172,6 +172,7 @@ def run(
     check_zone(settings.reporting_timezone)
     check_place(warehouse)
     with stoppable() as stop:
+        stop.raise_if_asked()
         LOGGER.info("step lock")
         with (
             RunLock(warehouse, names, wait_seconds=lock_wait_seconds) as lock,

@@ -49,9 +49,21 @@ class Stop:
             raise
 
 
+# The one under way, if there is one.
+_OUTER: Final[list[Stop]] = []
+
+
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Turn the first SIGTERM or SIGINT into `StoppedError`; outside the main thread there is nothing to turn."""
+    """
+    Turn the first SIGTERM or SIGINT into `StoppedError`.
+
+    Outside the main thread there is nothing to turn, and within another `stoppable` it is that one that does.
+    """
+    if _OUTER:
+        with _OUTER[0].told():
+            yield _OUTER[0]
+        return
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -62,10 +74,12 @@ def stoppable() -> Iterator[Stop]:
     watcher.start()
     handlers = {number: signal.signal(number, _raise) for number in _SIGNALS}
     wakeup = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    _OUTER.append(stop)
     try:
         with stop.told():
             yield stop
     finally:
+        _OUTER.clear()
         signal.set_wakeup_fd(wakeup)
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,6 +1,6 @@
 -- klaviyo.failing_entities: which items, variants and categories failed, and whether a later job mended it.
 -- Grain:  one row per (account, related_type, related_id); job_kind is that of its last failed job.
--- Reads:  klaviyo.job_errors, klaviyo.job_linkages, klaviyo.jobs.
+-- Reads:  klaviyo.job_errors, klaviyo.jobs, and klaviyo_raw.job_linkages: the view on it looks up a job for each row.
 -- Units:  failures are jobs, of any operation on the entity; failures >= 2 gives those that failed again and again.
 -- Times:  a failure is dated by the creation of its job, and a later job is one created later.
 -- Nulls:  external_id of an id that holds none; last_detail of an error without; both times if the job is missing.
@@ -13,7 +13,7 @@ errors as (
 ),
 
 linkages as (
-    select * from klaviyo.job_linkages
+    select * from klaviyo_raw.job_linkages
 ),
 
 jobs as (
@@ -85,12 +85,13 @@ last_errors as (
 ),
 
 -- A job lists the resources it has succeeded with. One created after the last failure has no error of the entity.
--- The outcome is looked up in a second step: DuckDB 1.1, found in BI drivers, takes minutes to join all three at once.
-later_jobs as (
+-- The job is looked up in a second step: DuckDB 1.1, found in BI drivers, takes minutes to join all three at once.
+successes as (
     select distinct
         failures.account,
         failures.entity,
         failures.related_id,
+        failures.last_failed_utc,
         linkages.job_kind,
         linkages.job_id
     from linkages
@@ -98,23 +99,23 @@ later_jobs as (
         on
             linkages.account = failures.account
             and linkages.related_id = failures.related_id
-    where
-        split_part(linkages.job_kind, '-', 1) = failures.entity
-        and linkages.created_at_utc > failures.last_failed_utc
+    where split_part(linkages.job_kind, '-', 1) = failures.entity
 ),
 
 repairs as (
     select distinct
-        later_jobs.account,
-        later_jobs.entity,
-        later_jobs.related_id
-    from later_jobs
+        successes.account,
+        successes.entity,
+        successes.related_id
+    from successes
     inner join jobs
         on
-            later_jobs.account = jobs.account
-            and later_jobs.job_kind = jobs.job_kind
-            and later_jobs.job_id = jobs.job_id
-    where jobs.outcome in ('succeeded', 'partly_failed')
+            successes.account = jobs.account
+            and successes.job_kind = jobs.job_kind
+            and successes.job_id = jobs.job_id
+    where
+        jobs.outcome in ('succeeded', 'partly_failed')
+        and jobs.created_at_utc > successes.last_failed_utc
 ),
 
 joined as (
