@@ -36,7 +36,7 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Measure a first load, a quiet run and every view; WORLD=bulk:1000x100x3 for a smaller one
+bench: $(READY) ## Measure loads, every view, publishing and a long history; WORLD=bulk:1000x100x3 for a smaller one
 	$(BIN)/python benchmarks/bench.py $(WORLD)
 
 pins: $(READY) ## Pin the newest versions that pyproject.toml allows

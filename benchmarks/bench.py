@@ -1,5 +1,5 @@
 """
-Measure a first load, a quiet run, every view and ten thousand runs' history, in one go, on a sandbox of its own.
+Measure a first load, a quiet run, every view, publishing, and a history of ten thousand runs, on a sandbox of its own.
 
     python benchmarks/bench.py [WORLD]
 
@@ -25,6 +25,8 @@ from pathlib import Path
 
 import duckdb
 import requests
+
+from klaviyo_jobs.publish import publish
 
 KEY = "pk_sandbox_default"
 HEADERS = {"Authorization": f"Klaviyo-API-Key {KEY}", "revision": "2026-07-15"}
@@ -113,6 +115,28 @@ where run_id in (select run_id from runs);
 PAIRS = 7
 
 
+def measure_publishing(warehouse: Path) -> None:
+    """Compare publishing with copying the file to the disk, in turn, and tell the memory that the command takes."""
+    copy, published = warehouse.with_name("copy"), warehouse.with_name("published.duckdb")
+    copying, publishing = [], []
+    for _ in range(PAIRS):
+        started = time.monotonic()
+        shutil.copyfile(warehouse, copy)
+        with copy.open("rb") as file:
+            os.fsync(file.fileno())
+        copying.append(time.monotonic() - started)
+        copy.unlink()
+        started = time.monotonic()
+        publish(warehouse, published)
+        publishing.append(time.monotonic() - started)
+    one, other = statistics.median(publishing), statistics.median(copying)
+    print(f"publish / copy and fsync: {one / other:.2f} ({one:.2f} / {other:.2f} s)")
+    command = [sys.executable, "-m", "klaviyo_jobs", "publish", "--warehouse", str(warehouse), str(published)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        _, _, usage = os.wait4(process.pid, 0)
+    print(f"{'klaviyo-jobs publish':<40} {usage.ru_maxrss / 1024:8.0f} MiB resident")
+
+
 def measure_history(folder: Path) -> None:
     """Compare quiet runs, in turn, on a warehouse of one run and on one of ten thousand."""
     with sandbox_of("bulk:700x50x3") as base_url:
@@ -162,6 +186,7 @@ def main(world: str) -> None:
             names = connection.execute("select view_name from duckdb_views() where schema_name = 'klaviyo' order by 1")
             for (name,) in names.fetchall():
                 measure(f"klaviyo.{name}", partial(fetch, connection, f"klaviyo.{name}"))
+        measure_publishing(warehouse)
         measure_history(Path(folder))
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"{'largest process':<40} {children:8.0f} MiB resident")

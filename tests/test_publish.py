@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 import stat
 import subprocess
 import sys
@@ -202,3 +203,47 @@ def test_a_copy_is_a_backup_that_a_run_goes_on_from(
     assert (summary.job_count, summary.changed_count) == (2, 1)
     assert restored.rows("select job_id from klaviyo_raw.jobs order by 1") == [("J1",), ("J2",)]
     assert restored.count("job_observations") == 2
+
+
+# Publishes two warehouses in turn, is killed at any instant, and keeps what a reader would have found then.
+KILLED_PUBLISHER = """
+import os, random, shutil, signal, sys, time
+from pathlib import Path
+
+from klaviyo_jobs.publish import publish
+
+one, other, copy, kept = map(Path, sys.argv[1:])
+rng = random.Random(6)
+for number in range(30):
+    process = os.fork()
+    if process == 0:
+        while True:
+            publish(one, copy)
+            publish(other, copy)
+    time.sleep(rng.uniform(0.03, 0.5))
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    if copy.exists():
+        shutil.copy(copy, kept / f"{number}.duckdb")
+"""
+
+
+def test_a_killed_publishing_leaves_the_old_copy_or_the_new_one(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path
+) -> None:
+    """After each of thirty kills a reader finds one of the two warehouses, whole; what was half done is cleared away."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    one, kept = tmp_path / "one.duckdb", tmp_path / "kept"
+    shutil.copy(warehouse.path, one)
+    add_job(sandbox, "J2")
+    load(kinds=["item-create"])
+    kept.mkdir()
+
+    arguments = [str(path) for path in (one, warehouse.path, copy.path, kept)]
+    subprocess.run([sys.executable, "-c", KILLED_PUBLISHER, *arguments], check=True)
+
+    found = [ids_in(Warehouse(path)) for path in kept.iterdir()]
+    assert len(found) > 20
+    assert {tuple(ids) for ids in found} == {("J1",), ("J1", "J2")}
+    assert len(list(copy.path.parent.iterdir())) <= 2
