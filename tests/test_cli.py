@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pendulum
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -23,7 +24,7 @@ from conftest import NOW, Load, Warehouse
 from klaviyo_jobs import __version__
 from klaviyo_jobs.cli import app
 from klaviyo_jobs.kinds import KINDS
-from klaviyo_sandbox import Fault, Job, Sandbox
+from klaviyo_sandbox import Fault, Job, JobError, Sandbox, related_id
 
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("SOURCES__")},
@@ -477,3 +478,111 @@ def test_the_key_is_in_no_output_and_no_file(sandbox: Sandbox, tmp_path: Path) -
     assert ended.returncode == 0, ended.stderr
     assert_no_key(ended)
     assert [path for path in tmp_path.rglob("*") if path.is_file() and sandbox.key.encode() in path.read_bytes()] == []
+
+
+# How a run shows what it reads.
+
+
+@pytest.mark.parametrize(("asked", "is_told"), [("auto", True), ("log", True), ("off", False)])
+def test_a_run_without_a_terminal_tells_how_far_it_has_got(
+    sandbox: Sandbox, tmp_path: Path, asked: str, is_told: bool
+) -> None:
+    """A log line every few seconds while something moves, unless that is turned off; the steps are logged anyway."""
+    sandbox.world.add(Job("item-create", "J1", NOW, completed_at=NOW, total_count=1))
+    sandbox.faults.append(Fault("slow", "1", kind="item-create"))
+    program = "import klaviyo_jobs.cli as cli; cli.PROGRESS_SECONDS = 0.2; cli.main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "run", "--kind", "item-create", "--progress", asked],
+        cwd=tmp_path,
+        env={**ENVIRONMENT, **settings(sandbox)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert ("reading: 0 of 1 listings done, 0 jobs, 0 details, 1 calls" in ended.stderr) == is_told
+    assert ended.stderr.count("reading: 1 of 1 listings done, 1 jobs, 0 details, 1 calls") <= 1
+    assert "step extract" in ended.stderr
+
+
+def test_bars_can_be_asked_for_where_there_is_no_terminal(sandbox: Sandbox, tmp_path: Path) -> None:
+    """As for a terminal that does not say that it is one; they are drawn on stderr."""
+    ended = command(tmp_path, "run", "--kind", "item-create", "--progress", "bar", **settings(sandbox))
+
+    assert ended.returncode == 0
+    assert "Listings" in ended.stderr
+    assert ended.stdout == ""
+
+
+# The report.
+
+
+@pytest.fixture
+def reported(sandbox: Sandbox, tmp_path: Path) -> Path:
+    """A folder with a warehouse of two jobs that ended lately and one that is stuck."""
+    now = pendulum.now("UTC")
+    with Sandbox(clock=now) as recent:
+        for job_id, failed in (("J1", 0), ("J2", 2)):
+            recent.world.add(
+                Job(
+                    *("item-create", job_id, now.subtract(hours=1)),
+                    completed_at=now.subtract(minutes=50),
+                    total_count=4,
+                    completed_count=4 - failed,
+                    failed_count=failed,
+                    errors=[JobError("No such item.", related_id=related_id("A"))] * failed,
+                    related_ids=[],
+                )
+            )
+        recent.world.add(Job("item-update", "J3", now.subtract(hours=9), status="processing", total_count=1))
+        kinds = '["item-create", "item-update"]'
+        assert command(tmp_path, "run", **settings(recent, kinds=kinds)).returncode == 0
+    return tmp_path
+
+
+def test_the_report_shows_every_question(reported: Path) -> None:
+    """A table for each, without a column for the one account, a line where there is nothing to show."""
+    ended = command(reported, "report", "--days", "2")
+
+    assert ended.returncode == 0, ended.stderr
+    titles = [
+        "Age of the listings",
+        "Throughput of the last 2 days",
+        "Failure rates of the last 2 days",
+        "Seconds that jobs of the last 2 days took",
+        "Errors seen in the last 2 days, most frequent first",
+        "Failed in the last 2 days and not mended since",
+        "Stuck now",
+    ]
+    lines = [line.strip() for line in ended.stdout.splitlines()]
+    assert [line for line in lines if line in titles] == titles
+    assert re.search(r"item-create +2 +0 +1 +0 +8 +25\.0%", ended.stdout)
+    assert re.search(r"item-update +J3 +processing +9\.0", ended.stdout)
+    assert "account" not in ended.stdout
+
+
+def test_the_report_as_json(reported: Path) -> None:
+    """One object, a list of rows for each question."""
+    ended = command(reported, "report", "--json")
+
+    report = json.loads(ended.stdout)
+    assert [(row["kind"], row["operations"], row["failed_share"]) for row in report["failure_rates"]] == [
+        ("item-create", 8, 0.25)
+    ]
+    assert [row["id"] for row in report["failing_entities"]] == ["A"]
+    assert [row["job_id"] for row in report["stuck_jobs"]] == ["J3"]
+    assert [(row["times"], row["jobs"], row["fingerprint"]) for row in report["errors"]] == [(2, 1, "No such item.")]
+
+
+@pytest.mark.parametrize("name", ["report", "check"])
+def test_a_warehouse_without_views_is_told(tmp_path: Path, name: str) -> None:
+    """It is no clean bill of health."""
+    duckdb.connect(str(tmp_path / "warehouse.duckdb")).close()
+
+    assert_failed(
+        command(tmp_path, name),
+        7,
+        r"lacks a view: .*klaviyo\.",
+        data="nothing was written",
+        next_step="klaviyo-jobs views",
+    )

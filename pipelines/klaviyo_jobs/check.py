@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import duckdb
 
-from klaviyo_jobs.errors import ThresholdError, WarehouseError
+from klaviyo_jobs.errors import ThresholdError
 from klaviyo_jobs.kinds import KINDS
 from klaviyo_jobs.settings import CheckSettings
 from klaviyo_jobs.views import SCHEMA, read_checks
@@ -117,32 +117,23 @@ def look(
         thresholds: What is bearable.
         kinds: The job kinds that runs read; of others no new listing is to be expected.
         accounts: The accounts that runs read; if none is named, those that the warehouse knows.
-    Raises:
-        WarehouseError: The views are missing.
     """
     window = {"window": thresholds.check_window_seconds}
-    try:
-        return [
-            *_found(
-                *(connection, "failed_share", thresholds.max_failed_share, _FAILED_SHARE),
-                window,
-                nothing="no operation ended in the window",
-            ),
-            *_found(connection, "stuck_jobs", thresholds.max_stuck_jobs, _STUCK, nothing="no job is stuck"),
-            *_ages(connection, thresholds.max_listing_age_seconds, kinds, accounts),
-            *_found(
-                *(connection, "rejected_records", thresholds.max_rejected_records, _REJECTED),
-                window,
-                nothing="no record was rejected in the window",
-            ),
-            *look_for_contradictions(connection),
-        ]
-    except duckdb.CatalogException as error:
-        raise WarehouseError(
-            f"a view is missing: {str(error).splitlines()[0]}",
-            data="nothing was written.",
-            next_step="make the views with `klaviyo-jobs run` or `klaviyo-jobs views`.",
-        ) from error
+    return [
+        *_found(
+            *(connection, "failed_share", thresholds.max_failed_share, _FAILED_SHARE),
+            window,
+            nothing="no operation ended in the window",
+        ),
+        *_found(connection, "stuck_jobs", thresholds.max_stuck_jobs, _STUCK, nothing="no job is stuck"),
+        *_ages(connection, thresholds.max_listing_age_seconds, kinds, accounts),
+        *_found(
+            *(connection, "rejected_records", thresholds.max_rejected_records, _REJECTED),
+            window,
+            nothing="no record was rejected in the window",
+        ),
+        *look_for_contradictions(connection),
+    ]
 
 
 def breach_of(findings: list[Finding]) -> ThresholdError | None:

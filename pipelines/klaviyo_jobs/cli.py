@@ -12,12 +12,15 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+import duckdb
 import typer
 from rich.console import Console, Group
 from rich.live import Live
@@ -37,14 +40,17 @@ from klaviyo_jobs.plan import least_seconds_of, plan_run
 from klaviyo_jobs.prune import parse_age, prune
 from klaviyo_jobs.publish import publish
 from klaviyo_jobs.reading import ListingOutcome
-from klaviyo_jobs.report import FAILURE_RATES, THROUGHPUT, plain_table, render_query
+from klaviyo_jobs.report import FAILURE_RATES, THROUGHPUT, plain_table, read_report, render_query, render_report
 from klaviyo_jobs.run import RunSummary, run
 from klaviyo_jobs.settings import Settings, kinds_of, read_check_settings, read_settings
 from klaviyo_jobs.source import listings_of
 from klaviyo_jobs.stopping import stoppable
 from klaviyo_jobs.upgrade import add_missing_columns
-from klaviyo_jobs.views import apply_views
+from klaviyo_jobs.views import apply_views, views_needed
 from klaviyo_jobs.warehouse import open_warehouse
+
+# How often log lines tell how far a run has got.
+PROGRESS_SECONDS: Final = 10.0
 
 out = Console()
 err = Console(stderr=True)
@@ -58,6 +64,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class Progress(StrEnum):
+    """How a run shows what it is reading."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    LOG = "log"
+    OFF = "off"
+
 
 WarehouseOption = Annotated[
     Path | None,
@@ -125,6 +141,10 @@ def run_command(
         bool,
         typer.Option("--replay-rejected", help="Read rejected records again as well, as after an upgrade."),
     ] = False,
+    progress: Annotated[
+        Progress,
+        typer.Option("--progress", help="How to show what is being read; auto: bars on a terminal, else log lines."),
+    ] = Progress.AUTO,
     as_json: JsonOption = False,
 ) -> None:
     """Read what is new or changed, load it and apply the views."""
@@ -136,7 +156,7 @@ def run_command(
         _show_plan(settings, path, labels=account, full_refresh=full_refresh, as_json=as_json)
         return
     with announced("run", ping_url=settings.ping_url, webhook_url=settings.webhook_url) as announcement:
-        with _progress(is_shown=err.is_terminal and not as_json) as watch:
+        with _progress(progress, may_draw=not as_json) as watch:
             summary = run(
                 settings,
                 path,
@@ -295,9 +315,7 @@ def check_command(
     )
     path = _warehouse_path(warehouse, settings)
     with announced("check", ping_url=settings.check_ping_url, webhook_url=settings.webhook_url) as announcement:
-        with open_warehouse(
-            path, must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds
-        ) as connection:
+        with _views_of(path, settings) as connection:
             findings = look(
                 connection,
                 thresholds,
@@ -314,6 +332,32 @@ def check_command(
             out.print(_checklist(render_findings(findings)), soft_wrap=True)
         if breach is not None:
             raise breach
+
+
+@contextmanager
+def _views_of(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the warehouse for reading its views."""
+    wait_seconds = settings.warehouse_wait_seconds
+    with (
+        open_warehouse(path, must_exist=True, read_only=True, wait_seconds=wait_seconds) as connection,
+        views_needed(path),
+    ):
+        yield connection
+
+
+@app.command("report")
+def report_command(
+    days: Annotated[int, typer.Option("--days", metavar="N", help="How far back to look.", min=1, max=36500)] = 7,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show freshness, throughput, failure rates, latency, errors, failing resources and stuck jobs."""
+    settings = read_settings()
+    with _views_of(_warehouse_path(warehouse, settings), settings) as connection:
+        if as_json:
+            print(json.dumps(read_report(connection, days), default=str))
+        else:
+            out.print(*render_report(connection, days))
 
 
 @app.command("doctor")
@@ -380,7 +424,7 @@ def demo_command(
     """Run once against the sandbox, without a key, and show throughput and failure rates."""
     path = warehouse.absolute()
     LOGGER.setLevel(logging.WARNING)  # the tables below say it all
-    with sandbox_settings() as settings, _progress(is_shown=err.is_terminal) as watch:
+    with sandbox_settings() as settings, _progress() as watch:
         summary = run(settings, path, watch=watch)
     out.print(_render_listings(summary.outcomes), _render_rows(summary))
     with open_warehouse(path) as connection:
@@ -399,18 +443,48 @@ def _warehouse_path(option: Path | None, settings: Settings) -> Path:
 
 
 @contextmanager
-def _progress(*, is_shown: bool) -> Iterator[Any]:
+def _progress(asked: Progress = Progress.AUTO, *, may_draw: bool = True) -> Iterator[Any]:
     """Yield a function that shows the listings it is given while they are read."""
-    if not is_shown or is_logging_json():
-        yield None
-        return
+    if asked is Progress.AUTO:
+        is_drawn = err.is_terminal and may_draw and not is_logging_json()
+        asked = Progress.BAR if is_drawn else Progress.LOG
     watched: list[list[ListingOutcome]] = []
+    if asked is Progress.OFF:
+        yield None
+    elif asked is Progress.BAR:
+        with Live(
+            get_renderable=lambda: Group(*map(_render_listings, watched)),
+            # Who asks for it gets it, terminal or not.
+            console=err if err.is_terminal else Console(stderr=True, force_terminal=True),
+            transient=True,
+            refresh_per_second=5,
+        ):
+            yield watched.append
+    else:
+        ended = threading.Event()
+        teller = threading.Thread(target=_log_progress, args=(watched, ended), name="progress", daemon=True)
+        teller.start()
+        try:
+            yield watched.append
+        finally:
+            ended.set()
+            teller.join()
 
-    def render() -> Group:
-        return Group(*(_render_listings(outcomes) for outcomes in watched))
 
-    with Live(get_renderable=render, console=err, transient=True, refresh_per_second=5):
-        yield watched.append
+def _log_progress(watched: list[list[ListingOutcome]], ended: threading.Event) -> None:
+    """Log how far the listings have got, every few seconds as long as they get any further."""
+    said = ""
+    while not ended.wait(PROGRESS_SECONDS):
+        outcomes = [outcome for each in watched for outcome in each]
+        done = sum(outcome.is_complete or outcome.error is not None for outcome in outcomes)
+        line = (
+            f"reading: {done} of {len(outcomes)} listings done, {sum(each.job_count for each in outcomes):,} jobs, "
+            f"{sum(each.detail_count for each in outcomes):,} details, "
+            f"{sum(each.meter.request_count for each in outcomes):,} calls"
+        )
+        if outcomes and line != said:
+            LOGGER.info("%s", line)
+            said = line
 
 
 def _render_listings(outcomes: list[ListingOutcome], *, is_plan: bool = False) -> Table:

@@ -1,18 +1,21 @@
 """
-Read the views and draw them for people.
+Read the views and draw them for people, or hand them over as plain objects.
 
 In:     an open warehouse whose views are applied.
-Out:    tables for a terminal; nothing is printed here.
+Out:    tables for a terminal, or rows for JSON; nothing is printed here.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
 import duckdb
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 THROUGHPUT: Final = """
@@ -41,6 +44,152 @@ FAILURE_RATES: Final = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """
+    One question of the report.
+
+    Attributes:
+        name: The section's name in JSON.
+        title: What it shows, for people; `{days}` is how far back it looks.
+        query: SQL on the views, with the parameter `$days`.
+    """
+
+    name: str
+    title: str
+    query: str
+
+
+REPORT: Final = (
+    Section(
+        "freshness",
+        "Age of the listings",
+        """
+        select account, job_kind as kind, last_complete_at_utc, age_seconds / 3600 as hours, last_error
+        from klaviyo.listing_freshness
+        where $days > 0
+        order by age_seconds desc nulls first
+        """,
+    ),
+    Section(
+        "throughput",
+        "Throughput of the last {days} days",
+        """
+        select
+            day,
+            sum(jobs_created) as created,
+            sum(jobs_finished) as finished,
+            sum(operations_completed) as "operations done",
+            sum(operations_failed) as "operations failed"
+        from klaviyo.job_throughput_daily
+        where day > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
+        group by day
+        order by day
+        """,
+    ),
+    Section(
+        "failure_rates",
+        "Failure rates of the last {days} days",
+        """
+        select
+            account,
+            job_kind as kind,
+            sum(jobs_complete) as jobs,
+            sum(jobs_failed) as failed,
+            sum(jobs_partly_failed) as partly,
+            sum(jobs_cancelled) as cancelled,
+            sum(operations_total) as operations,
+            sum(operations_failed) / nullif(sum(operations_total), 0) as failed_share
+        from klaviyo.job_failure_rates_daily
+        where day > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
+        group by account, job_kind
+        order by account, job_kind
+        """,
+    ),
+    Section(
+        "latency",
+        "Seconds that jobs of the last {days} days took",
+        """
+        select
+            account,
+            job_kind as kind,
+            count(*) as jobs,
+            quantile_cont(duration_seconds, 0.5) as p50,
+            quantile_cont(duration_seconds, 0.95) as p95,
+            max(duration_seconds) as longest
+        from klaviyo.jobs
+        where is_finished and completed_on > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
+        group by account, job_kind
+        order by account, job_kind
+        """,
+    ),
+    Section(
+        "errors",
+        "Errors seen in the last {days} days, most frequent first",
+        """
+        select
+            account,
+            job_kind as kind,
+            occurrences as times,
+            jobs,
+            strftime(last_seen_utc, '%Y-%m-%d') as "last on",
+            fingerprint
+        from klaviyo.error_ranking
+        where last_seen_utc > (current_timestamp at time zone 'UTC') - to_days(cast($days as integer))
+        order by times desc, fingerprint
+        limit 10
+        """,
+    ),
+    Section(
+        "failing_entities",
+        "Failed in the last {days} days and not mended since",
+        """
+        select
+            account,
+            replace(related_type, 'catalog-', '') as entity,
+            coalesce(external_id, related_id) as id,
+            failures,
+            strftime(last_failed_utc, '%Y-%m-%d') as "last on",
+            last_detail
+        from klaviyo.failing_entities
+        where not is_repaired
+            and last_failed_utc > (current_timestamp at time zone 'UTC') - to_days(cast($days as integer))
+        order by failures desc, last_failed_utc desc
+        limit 10
+        """,
+    ),
+    Section(
+        "stuck_jobs",
+        "Stuck now",
+        """
+        select account, job_kind as kind, job_id, status, age_seconds / 3600 as hours
+        from klaviyo.stuck_jobs
+        where $days > 0
+        order by age_seconds desc
+        limit 10
+        """,
+    ),
+)
+
+
+def read_report(connection: duckdb.DuckDBPyConnection, days: int) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of every section of the report by its name; times are naive UTC."""
+    report = {}
+    for section in REPORT:
+        result = connection.execute(section.query, {"days": days})
+        names = [column[0] for column in result.description]
+        report[section.name] = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    return report
+
+
+def render_report(connection: duckdb.DuckDBPyConnection, days: int) -> Iterator[Table | str]:
+    """Yield every section of the report as a table, or as a line where it has no rows."""
+    for section in REPORT:
+        title = section.title.format(days=days)
+        table = render_query(connection, title, section.query, {"days": days})
+        yield table if table.row_count else f"{title}: none\n"
+
+
 def plain_table(title: str) -> Table:
     """Return an empty table in the style of all of ours: a title, a heading, a rule, and no boxes."""
     return Table(
@@ -54,17 +203,24 @@ def plain_table(title: str) -> Table:
     )
 
 
-def render_query(connection: duckdb.DuckDBPyConnection, title: str, query: str) -> Table:
-    """Return the rows of *query* as a table; a column called `*_share` is shown in percent."""
-    result = connection.execute(query)
+def render_query(
+    connection: duckdb.DuckDBPyConnection, title: str, query: str, parameters: dict[str, Any] | None = None
+) -> Table:
+    """Return the rows of *query* as a table: a `*_share` in percent, and no account where there is only one."""
+    result = connection.execute(query, parameters)
     names = [column[0] for column in result.description]
     table = plain_table(title)
     rows = result.fetchall()
+    if names[0] == "account" and len({row[0] for row in rows}) <= 1:
+        names, rows = names[1:], [row[1:] for row in rows]
     for index, name in enumerate(names):
         is_number = any(isinstance(row[index], int | float | Decimal) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if is_number else "left", no_wrap=True)
+        is_prose = name in ("fingerprint", "last_detail", "last_error")
+        table.add_column(
+            name.replace("_", " "), justify="right" if is_number else "left", no_wrap=not is_prose, overflow="fold"
+        )
     for row in rows:
-        table.add_row(*(_shown(name, value) for name, value in zip(names, row, strict=True)))
+        table.add_row(*(escape(_shown(name, value)) for name, value in zip(names, row, strict=True)))
     return table
 
 

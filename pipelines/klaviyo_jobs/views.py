@@ -11,6 +11,8 @@ Ends:   all or nothing: readers see the old views or the new ones, never some of
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -89,6 +91,19 @@ def apply_views(
         raise
     connection.commit()
     return names
+
+
+@contextmanager
+def views_needed(path: Path) -> Iterator[None]:
+    """Make `WarehouseError` of a question about a view that the warehouse at *path* does not have."""
+    try:
+        yield
+    except duckdb.CatalogException as error:
+        raise WarehouseError(
+            f"the warehouse {path} lacks a view: {str(error).splitlines()[0]}",
+            data="nothing was written.",
+            next_step="make the views with `klaviyo-jobs run` or `klaviyo-jobs views`.",
+        ) from error
 
 
 def read_checks(folder: Path | None = None) -> dict[str, str]:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from klaviyo_jobs.check import Finding, breach_of, look, render_findings
-from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.settings import CheckSettings
 
 from .conftest import Warehouse
@@ -114,16 +111,6 @@ def test_a_contradiction_in_the_tables_is_a_breach(warehouse: Warehouse) -> None
     warehouse.insert("job_errors", {"job_id": "J9"})
 
     assert found(warehouse, "orphan_children") == [(None, None, 1, True)]
-
-
-def test_missing_views_are_told(warehouse: Warehouse) -> None:
-    """A warehouse without views is an error that says how to make them, not a clean bill of health."""
-    warehouse.connection.execute("drop schema klaviyo cascade")
-
-    with pytest.raises(WarehouseError, match=r"a view is missing") as raised:
-        look(warehouse.connection, CheckSettings())
-
-    assert "klaviyo-jobs views" in str(raised.value)
 
 
 FINDINGS = [
