@@ -228,6 +228,7 @@ def test_several_settings_that_cannot_be_used_are_all_named(sandbox: Sandbox, tm
         base_url="http://me:hidden@shop.example",
         revision="2026-13-01",
         include='["users"]',
+        reporting_timezone="Mars/Olympus",
     )
 
     assert ended.returncode == 2
@@ -239,6 +240,7 @@ def test_several_settings_that_cannot_be_used_are_all_named(sandbox: Sandbox, tm
         "base_url 'http://***@shop.example' is not an http(s) address.",
         "revision '2026-13-01' is not a date like 2026-07-15.",
         "unknown relationship 'users' in `include`.",
+        "reporting_timezone 'Mars/Olympus' is not a time zone that the database knows.",
     ]
     assert [state for state, _, _ in found(ended, "warehouse", "disk")] == ["ok", "ok"]
 
@@ -258,6 +260,7 @@ def test_several_settings_that_cannot_be_used_are_all_named(sandbox: Sandbox, tm
             "accounts cannot be read as dict.",
             "a list or a table in a variable is written as JSON, a number in digits.",
         ),
+        ("max_failed_share", "-1", "max_failed_share is -1.0.", "set a number from 0 up, or remove the setting."),
         ("max_attempts", "0", "max_attempts is 0.", "set a number from 1 up, or remove the setting."),
     ],
 )

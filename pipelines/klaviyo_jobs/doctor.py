@@ -43,6 +43,7 @@ from klaviyo_jobs.settings import (
     DEFAULT_INCLUDE,
     DEFAULT_REVISION,
     ENV_PREFIX,
+    CheckSettings,
     NetworkSettings,
     Settings,
     check_base_url,
@@ -51,9 +52,11 @@ from klaviyo_jobs.settings import (
     keys_of,
     kinds_of,
     lifetime_of,
+    read_check_settings,
     read_network_settings,
     read_settings,
 )
+from klaviyo_jobs.views import check_zone
 from klaviyo_jobs.warehouse import check_place, open_warehouse
 
 State = Literal["ok", "warn", "fail"]
@@ -74,6 +77,8 @@ _JSON_API: Final = "application/vnd.api+json"
 _PACKAGES: Final = ("dlt", "duckdb", "pyarrow")
 # What must not be shown wherever somebody has put it: a private key, the credentials in an address.
 _SECRET: Final = re.compile(r"\bpk_\w+|(?<=://)[^/\s@]+(?=@)")
+# Settings that nobody needs to see while they have their defaults.
+_FINE_TUNING: Final = {*NetworkSettings.get_resolvable_fields(), *CheckSettings.get_resolvable_fields()}
 _SOURCES: Final = {"Environment Variables": "environment"}
 
 
@@ -276,10 +281,10 @@ def _failed(name: str, error: KlaviyoJobsError, *, account: str | None = None, m
 def _read_settings(warehouse: Path | None) -> tuple[Settings, NetworkSettings, list[Origin]]:
     traces = get_resolved_traces().resolved_traces
     start = len(traces)
-    settings, network = read_settings(), read_network_settings()
+    settings, network, thresholds = read_settings(), read_network_settings(), read_check_settings()
     found = {trace.key: trace for trace in traces[start:]}
     origins = []
-    for spec in (settings, network):
+    for spec in (settings, network, thresholds):
         for name, hint in spec.get_resolvable_fields().items():
             if name == "accounts":
                 origins += [_origin_of_key(label, found.get(name)) for label in settings.accounts or {}]
@@ -322,6 +327,7 @@ def _problems_of(settings: Settings, labels: Sequence[str] | None) -> dict[str, 
         "revision": lambda: check_revision(settings.revision),
         "kinds": lambda: kinds_of(settings.kinds),
         "include": lambda: include_of(settings.include),
+        "reporting_timezone": lambda: check_zone(settings.reporting_timezone),
     }
     problems = {}
     for name, check in checks.items():
@@ -337,7 +343,7 @@ def _check_settings(origins: Iterable[Origin], problems: Mapping[str, SettingErr
     for origin in origins:
         if origin.name in problems:
             continue
-        if origin.source == "default" and origin.name in NetworkSettings.get_resolvable_fields():
+        if origin.source == "default" and origin.name in _FINE_TUNING:
             fine_tuning_count += 1
             continue
         if origin.source == "default":
