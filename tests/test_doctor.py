@@ -512,7 +512,7 @@ def test_a_warehouse_that_someone_has_open(sandbox: Sandbox, tmp_path: Path) -> 
     [(state, message, next_step)] = found(ended, "warehouse")
     assert state == "fail"
     assert message.startswith(f"the warehouse {tmp_path}/warehouse.duckdb is open in ")
-    assert next_step == "close it there and run again; let readers open a copy instead of the warehouse."
+    assert next_step == "close it there and run again; let readers open a copy instead: set `bi_copy` to its path."
 
 
 @pytest.mark.parametrize(

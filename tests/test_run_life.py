@@ -175,7 +175,7 @@ def test_a_warehouse_that_stays_held_names_its_holder(load: Load, warehouse: War
 
     assert f"(process {holder.pid})." in caught.value.message
     assert caught.value.next_step is not None
-    assert "let readers open a copy" in caught.value.next_step
+    assert "set `bi_copy`" in caught.value.next_step
 
 
 def test_nobody_gets_between_a_run_and_its_warehouse(sandbox: Sandbox, warehouse: Warehouse) -> None:

@@ -128,7 +128,7 @@ def _error_of_opening(path: Path, error: duckdb.Error) -> WarehouseError:
         return WarehouseError(
             f"the warehouse {path} is open in {holder[1]} (process {holder[2]}).",
             data="the tables are as they were.",
-            next_step="close it there and run again; let readers open a copy instead of the warehouse.",
+            next_step="close it there and run again; let readers open a copy instead: set `bi_copy` to its path.",
         )
     if "No space left" in text:
         return _disk_full(path)
