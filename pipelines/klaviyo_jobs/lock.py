@@ -26,6 +26,7 @@ import msgspec
 import pendulum
 
 from klaviyo_jobs.errors import LockedError, WarehouseError, find_cause
+from klaviyo_jobs.warehouse import warehouse_errors
 
 _RETRY_SECONDS: Final = 0.1
 
@@ -125,19 +126,20 @@ class RunLock:
 
     def __enter__(self) -> Self:
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._take()
+            with warehouse_errors(self._path):
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                try:
+                    self._take()
+                    self._take_over()
+                except BaseException:
+                    os.close(self._descriptor)
+                    raise
         except OSError as error:
             raise WarehouseError(
                 f"the lock {self._path} cannot be taken: {error.strerror}.",
                 data="nothing was read or written.",
                 next_step="change the permissions of the folder, or choose another path with --warehouse.",
             ) from error
-        left = self._read()
-        self._text.ended = [*left.ended, *([left.holder] if left.holder else [])]
-        self._text.holder = self.note
-        self._write()
-        self._take_skipped()
         return self
 
     def __exit__(
@@ -178,13 +180,20 @@ class RunLock:
             if time.monotonic() >= deadline:
                 holder = self._read().holder
                 self._note_skipped(holder)
-                os.close(self._descriptor)
                 raise LockedError(
                     _described(holder),
                     data="nothing was read or written; the other run goes on.",
                     next_step="wait for it to end, or run with --wait-lock SECONDS.",
                 )
             time.sleep(_RETRY_SECONDS)
+
+    def _take_over(self) -> None:
+        """Note the runs that ended before this one, then this one as the holder."""
+        left = self._read()
+        self._text.ended = [*left.ended, *([left.holder] if left.holder else [])]
+        self._text.holder = self.note
+        self._write()
+        self._take_skipped()
 
     def _note_skipped(self, holder: RunNote | None) -> None:
         self.note.is_skipped = True
