@@ -8,6 +8,7 @@ Calls:  the listings are read, since nothing else tells what is new; no detail i
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -52,7 +53,7 @@ def plan_run(listings: Sequence[Listing], warehouse: Path) -> list[ListingOutcom
                 listing,
                 origin=Origin(listing.client.account, listing.kind, "", listing.client.revision),
                 held=stack.enter_context(HeldJobs(pipeline, listing.client.account, listing.kind.name)),
-                positions=iter(range(0)),
+                positions=itertools.count(),
             )
             for listing in listings
         ]
