@@ -36,8 +36,9 @@ paired as (
         completed_count,
         failed_count,
         lag(observed_at_utc) over job_history as previous_utc,
-        lag(completed_count, 1, 0) over job_history as previous_completed_count,
-        lag(failed_count, 1, 0) over job_history as previous_failed_count
+        -- Without lag's own default: DuckDB 2.0 forgets it in a view that an older DuckDB has stored.
+        coalesce(lag(completed_count) over job_history, 0) as previous_completed_count,
+        coalesce(lag(failed_count) over job_history, 0) as previous_failed_count
     from looks
     window job_history as (partition by account, job_kind, job_id order by observed_at_utc)
 ),
