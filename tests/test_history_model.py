@@ -838,6 +838,38 @@ def test_an_observation_that_outlived_a_kill_is_not_repeated(
     assert warehouse.rows(OBSERVATIONS) == [("queued", 1, 0, 0, 0, 0), ("processing", 1, 0, 0, 0, 0)]
 
 
+def test_observations_that_outlived_a_kill_are_known_job_by_job(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """Each of two jobs is compared with the last observation of its own."""
+    states = {"J1": "processing", "J2": "paused"}
+    for job_id in states:
+        sandbox.world.add(Job("item-create", job_id, NOW, status="queued", total_count=1))
+    load(kinds=["item-create"])
+    warehouse.rows(
+        """
+        insert into klaviyo_raw.job_observations
+        select * replace (
+            if(job_id = 'J1', 'processing', 'paused') as status,
+            observed_at + interval 1 second as observed_at,
+            'killed' as run_id
+        )
+        from klaviyo_raw.job_observations
+        """
+    )
+    for job_id, status in states.items():
+        sandbox.world.change("item-create", job_id, status=status)
+
+    load(kinds=["item-create"])
+
+    assert warehouse.rows("select job_id, status from klaviyo_raw.job_observations order by job_id, observed_at") == [
+        ("J1", "queued"),
+        ("J1", "processing"),
+        ("J2", "queued"),
+        ("J2", "paused"),
+    ]
+
+
 def test_errors_that_outlived_a_kill_go_with_the_next_read(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """A kill may leave errors of a job whose row has none; when the job is read next, without errors, they go."""
     # The job's own row, though a completed load wrote it, does not tell which errors are stored.

@@ -740,14 +740,15 @@ def test_a_detail_of_another_job_is_not_taken_for_the_job(server: Server, read: 
     assert ended.warehouse.value("select detail_read_at from klaviyo_raw.jobs where job_id = 'C1'") is None
 
 
-def test_a_detail_that_includes_an_id_twice_leaves_one_row(server: Server, read: Read) -> None:
+@pytest.mark.parametrize("order", [1, -1], ids=["later first", "later last"])
+def test_a_detail_that_includes_an_id_twice_leaves_one_row(server: Server, read: Read, order: int) -> None:
     """Of two states of one category the later stays, wherever it stands."""
     server.deeds[CATEGORIES] = page(category_job("C1"))
     included = [
         category("K1", "Later", updated="2026-11-20T10:00:00+00:00"),
         category("K1", "Earlier", updated="2026-11-19T10:00:00+00:00"),
         category("K2", "Other"),
-    ]
+    ][::order]
     server.deeds[f"{CATEGORIES}/C1"] = answer(json.dumps({"data": category_job("C1"), "included": included}).encode())
 
     ended = read("category-create")

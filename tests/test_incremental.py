@@ -12,9 +12,10 @@ import pytest
 from conftest import NOW, Load, Warehouse
 from klaviyo_jobs.kinds import KINDS
 from klaviyo_jobs.settings import Settings
-from klaviyo_sandbox import Fault, Job, JobError, Sandbox, related_id
+from klaviyo_sandbox import Fault, Job, JobError, RawJob, Sandbox, related_id
 
 HOUR = dt.timedelta(hours=1)
+DAY = dt.timedelta(days=1)
 TABLES = ("jobs", "job_errors", "job_linkages", "job_observations", "categories", "rejected_records")
 
 
@@ -133,9 +134,14 @@ def test_a_job_that_vanishes_is_marked_and_unmarked_when_it_returns(
     assert warehouse.count("job_observations") == 1
 
 
-def test_a_finished_job_that_expires_is_no_event(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("status", ["complete", "cancelled"])
+def test_a_finished_job_that_expires_is_no_event(
+    status: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
     """Seven days after its creation the API forgets a job; the warehouse keeps it as it was."""
-    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1, completed_count=1))
+    sandbox.world.add(
+        Job("item-create", "J1", NOW - HOUR, status=status, completed_at=NOW, total_count=1, completed_count=1)
+    )
     load(kinds=["item-create"])
     before = contents(warehouse)
     sandbox.clock.advance(dt.timedelta(days=8))
@@ -495,3 +501,230 @@ def test_settings_of_the_run_reach_the_ledger(sandbox: Sandbox, load: Load, ware
     ]
     assert sandbox.requests[0].revision == "2025-01-15"
     assert Settings().revision == "2026-07-15"
+
+
+def test_a_job_that_is_listed_after_its_expiry_is_held_like_any_other(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """Whenever it was to expire: it is not written again, and was first seen when it was."""
+    attributes = {"status": "complete", "created_at": (NOW - 9 * DAY).isoformat(), "total_count": 1}
+    attributes["expires_at"] = (NOW - 2 * DAY).isoformat()
+    late = {"type": "catalog-item-bulk-create-job", "id": "LATE", "attributes": attributes}
+    sandbox.world.add(RawJob("item-create", late, id="LATE", created_at=NOW - 9 * DAY))
+    sandbox.world.add(Job("item-create", "NEW", NOW, completed_at=NOW, total_count=1))
+    first = load(kinds=["item-create"])
+
+    second = load(kinds=["item-create"])
+
+    assert (first.changed_count, second.job_count, second.changed_count) == (2, 2, 0)
+
+
+def test_a_job_of_a_zoneless_time_is_held_like_any_other(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """A second run finds it unchanged, though it has to look closer to know."""
+    attributes = {"status": "queued", "created_at": "2026-11-20T11:00:00", "total_count": 1}
+    record = {"type": "catalog-item-bulk-create-job", "id": "J1", "attributes": attributes}
+    sandbox.world.add(RawJob("item-create", record, id="J1", created_at=NOW - HOUR))
+    first = load(kinds=["item-create"])
+
+    second = load(kinds=["item-create"])
+
+    assert (first.changed_count, second.job_count, second.changed_count) == (1, 1, 0)
+    assert warehouse.rows("select run_id, created_at, vanished_at from klaviyo_raw.jobs") == [
+        (first.run_id, NOW - HOUR, None)
+    ]
+
+
+def test_a_detail_of_an_earlier_state_is_no_detail_of_this_one(sandbox: Sandbox, load: Load) -> None:
+    """A job that changed while a run read no details has its detail read by the next that does."""
+    sandbox.world.add(Job("category-create", "C1", NOW - HOUR, status="processing", total_count=2, related_ids=[]))
+    load(kinds=["category-create"])
+    sandbox.world.change("category-create", "C1", status="complete", completed_at=NOW, completed_count=2)
+    load(kinds=["category-create"], include=[])
+    sandbox.reset_requests()
+
+    load(kinds=["category-create"])
+
+    assert [request.endpoint for request in sandbox.requests] == ["list", "detail"]
+
+
+@pytest.mark.parametrize("age", [0, 3], ids=["first page", "last page"])
+def test_an_unreadable_record_on_any_page_may_be_the_missing_job(
+    age: int, sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """Nothing is concluded from absence where one record of the listing, on whichever page, cannot be read."""
+    sandbox.world.add(Job("item-create", "OPEN", NOW - 2 * HOUR, status="processing", total_count=1))
+    load(kinds=["item-create"])
+    sandbox.world.remove("item-create", "OPEN")
+    sandbox.world.add(
+        *(Job("item-create", f"J{n:03}", NOW - HOUR, completed_at=NOW, total_count=1) for n in range(150)),
+        RawJob("item-create", {"id": "ODD", "attributes": {}}, id="ODD", created_at=NOW - age * HOUR),
+    )
+
+    summary = load(kinds=["item-create"])
+
+    assert (summary.outcomes[0].page_count, summary.job_count, summary.rejected_count) == (2, 150, 1)
+    assert warehouse.rows("select job_id from klaviyo_raw.jobs where vanished_at is not null") == []
+
+
+@pytest.mark.parametrize("what", ["delete from klaviyo_raw._dlt_loads", "update klaviyo_raw._dlt_loads set status = 1"])
+def test_a_job_of_a_load_that_was_cut_off_keeps_its_times(
+    what: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """It is written anew by the next run, but was seen and changed when it was."""
+    times = "select first_seen_at, last_changed_at from klaviyo_raw.jobs"
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    load(kinds=["item-create"])
+    before = warehouse.rows(times)
+    warehouse.rows(what)
+
+    summary = load(kinds=["item-create"])
+
+    assert summary.changed_count == 1
+    assert warehouse.rows(times) == before
+
+
+def test_a_job_keeps_when_it_was_first_seen_and_last_changed(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """A change moves the one time, two full refreshes after it move none but that of the detail."""
+    sandbox.world.add(Job("category-create", "C1", NOW - HOUR, status="processing", total_count=1, related_ids=[]))
+    rows = []
+    for run in (load, load, load.refresh, load.refresh):
+        run(kinds=["category-create"])
+        rows += warehouse.rows("select first_seen_at, last_changed_at, detail_read_at from klaviyo_raw.jobs")
+        sandbox.world.change("category-create", "C1", status="complete", completed_at=NOW, completed_count=1)
+
+    first_seen, last_changed, detail_read = zip(*rows, strict=True)
+    assert len(set(first_seen)) == 1
+    assert first_seen[0] == last_changed[0] < last_changed[1] == last_changed[2] == last_changed[3]
+    assert detail_read[0] < detail_read[1] < detail_read[2] < detail_read[3]
+
+
+def test_a_job_vanishes_once(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """Later listings that do not show it either leave its row as it is."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, status="processing", total_count=1))
+    load(kinds=["item-create"])
+    sandbox.world.remove("item-create", "J1")
+    load(kinds=["item-create"])
+    before = contents(warehouse)
+
+    load(kinds=["item-create"])
+
+    assert contents(warehouse) == before
+    assert warehouse.value("select count(*) from klaviyo_raw.jobs where vanished_at is not null") == 1
+
+
+def test_a_category_of_no_known_rank_gives_way(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """A row that was stored before there were ranks is replaced by the next read of its category."""
+    job = Job("category-create", "C1", NOW - HOUR, completed_at=NOW, total_count=1, related_ids=[related_id("A")])
+    sandbox.world.add(job)
+    sandbox.world.describe(related_id("A"), name="Old", updated="2026-11-20T10:00:00+00:00")
+    load(kinds=["category-create"])
+    warehouse.rows("update klaviyo_raw.categories set seen_rank = null")
+    sandbox.world.describe(related_id("A"), name="New", updated="2026-11-20T11:00:00+00:00")
+
+    load.refresh(kinds=["category-create"])
+
+    assert warehouse.rows("select name, seen_in_job_id from klaviyo_raw.categories") == [("New", "C1")]
+
+
+@pytest.mark.parametrize("column", ["first_seen_at", "last_changed_at"])
+def test_a_row_without_its_times_is_written_anew(
+    column: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """A job that no run of ours can have written is not held, and stops no run."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    load(kinds=["item-create"])
+    warehouse.rows(f"update klaviyo_raw.jobs set {column} = null")
+
+    summary = load(kinds=["item-create"])
+
+    assert summary.changed_count == 1
+    assert warehouse.value(f"select count({column}) from klaviyo_raw.jobs") == 1
+
+
+def test_a_refresh_without_details_keeps_when_they_were_read(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """The time stands as it stood, in a row that is written anew."""
+    sandbox.world.add(Job("category-create", "C1", NOW - HOUR, completed_at=NOW, related_ids=[related_id("A")]))
+    load(kinds=["category-create"])
+    before = warehouse.value("select detail_read_at from klaviyo_raw.jobs")
+
+    summary = load.refresh(kinds=["category-create"], include=[])
+
+    assert warehouse.rows("select run_id, detail_read_at from klaviyo_raw.jobs") == [(summary.run_id, before)]
+
+
+def test_a_listing_that_shows_nothing_counts_nothing(load: Load, warehouse: Warehouse) -> None:
+    """Refused at its first page: not complete, and zero of everything that was not read."""
+    load(kinds=["item-create"], api_key="pk_wrong")
+
+    assert warehouse.rows(
+        """
+        select is_complete, page_count, job_count, changed_count, detail_count, rejected_count, split_part(error, ':', 1)
+        from klaviyo_raw.listings
+        """
+    ) == [(False, 0, 0, 0, 0, 0, "KeyRefusedError")]
+
+
+def test_a_job_that_is_listed_unchanged_has_not_vanished(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """It has not finished, is passed over, and was shown all the same."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, status="processing", total_count=1))
+    first = load(kinds=["item-create"])
+
+    second = load(kinds=["item-create"])
+
+    assert (second.job_count, second.changed_count) == (1, 0)
+    assert warehouse.rows("select run_id, vanished_at from klaviyo_raw.jobs") == [(first.run_id, None)]
+
+
+def test_a_state_that_a_cut_off_load_did_not_observe_is_observed_by_the_next(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """The job may have been merged and its observation not: the row alone does not tell that it was observed."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    load(kinds=["item-create"])
+    warehouse.rows("delete from klaviyo_raw._dlt_loads")
+    warehouse.rows("delete from klaviyo_raw.job_observations")
+
+    summary = load(kinds=["item-create"])
+
+    assert warehouse.rows("select job_id, status, run_id from klaviyo_raw.job_observations") == [
+        ("J1", "complete", summary.run_id)
+    ]
+
+
+def test_after_an_outage_no_more_details_are_asked_for(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API is left alone once a detail was given up, and every job is loaded as it was listed."""
+    monkeypatch.setattr("klaviyo_jobs.client.BACKOFF_SECONDS", 0.0)
+    jobs = [Job("category-create", f"C{n:03}", NOW - HOUR, completed_at=NOW) for n in range(300)]
+    sandbox.world.add(*jobs)
+    sandbox.faults.append(Fault("status", "503", endpoint="detail"))
+
+    summary = load(kinds=["category-create"])
+
+    asked = {request.job_id for request in sandbox.requests if request.endpoint == "detail"}
+    # Those that were under way when the first was given up have been asked for, 128 at the most at once.
+    assert 1 <= len(asked) < 250
+    assert summary.error is not None
+    assert warehouse.value("select count(*) from klaviyo_raw.jobs where detail_read_at is null") == 300
+
+
+def test_a_listing_counts_what_it_read(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """Over all its pages: jobs, those that were new, details, and records that could not be read."""
+    sandbox.world.add(
+        *(Job("category-create", f"C{n:03}", NOW - HOUR, completed_at=NOW) for n in range(150)),
+        RawJob("category-create", {"id": "ODD", "attributes": {}}, id="ODD", created_at=NOW),
+    )
+
+    load(kinds=["category-create"])
+
+    assert warehouse.rows(
+        """
+        select is_complete, page_count, job_count, changed_count, detail_count, rejected_count, request_count
+        from klaviyo_raw.listings
+        """
+    ) == [(True, 2, 150, 150, 150, 1, 152)]

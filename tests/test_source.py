@@ -316,3 +316,16 @@ def test_every_revision_loads_the_same(revision: str, warehouse: Warehouse) -> N
         ("C1", "catalog-category", "A")
     ]
     assert warehouse.rows("select external_id, seen_in_job_id from klaviyo_raw.categories") == [("A", "C1")]
+
+
+def test_dlt_users_may_read_a_resource_by_hand(sandbox: Sandbox) -> None:
+    """Without a pipeline there is no warehouse to ask: every job is new, and comes as a row of an Arrow table."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1, errors=[JobError("No.")]))
+    source = klaviyo_jobs.klaviyo_jobs(api_key=sandbox.key, base_url=sandbox.base_url)
+
+    tables = list(source.resources["item_create_jobs"])
+
+    rows = [row for table in tables for row in table.to_pylist()]
+    assert [row["job_id"] for row in rows if "expires_at" in row] == ["J1"]
+    assert [(row["job_id"], row["detail"]) for row in rows if "error_id" in row] == [("J1", "No.")]
+    assert [(row["is_complete"], row["job_count"]) for row in rows if "page_count" in row] == [(True, 1)]
