@@ -728,3 +728,18 @@ def test_a_listing_counts_what_it_read(sandbox: Sandbox, load: Load, warehouse: 
         from klaviyo_raw.listings
         """
     ) == [(True, 2, 150, 150, 150, 1, 152)]
+
+
+def test_why_a_listing_is_incomplete_comes_before_what_else_went_wrong(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """A detail that is refused is told only where the listing itself came to its end."""
+    sandbox.world.add(*(Job("category-create", f"C{n:03}", NOW - HOUR, completed_at=NOW) for n in range(150)))
+    sandbox.faults.append(Fault("status", "400", endpoint="detail", times=1))
+    sandbox.faults.append(Fault("status", "410", endpoint="list", after=1))
+
+    load(kinds=["category-create"])
+
+    [(is_complete, error)] = warehouse.rows("select is_complete, error from klaviyo_raw.listings")
+    assert not is_complete
+    assert "410" in error

@@ -208,7 +208,8 @@ class ListingReader:
                 yield from self._iter_listed()
             self.outcome.is_complete = True
         except KlaviyoJobsError as error:
-            self.outcome.error = self.outcome.error or error
+            # Why the listing is incomplete comes before what kept it from reading a detail.
+            self.outcome.error = error
             if not isinstance(error, KeyRefusedError):  # the client has said so, once for all listings
                 LOGGER.warning("%s: %s", self.outcome.name, error.headline)
         if self._pending.seen or self._pending.faults:
@@ -225,7 +226,7 @@ class ListingReader:
                 self.outcome.detail_count += len(changes) if self._includes else 0
             self.outcome.is_complete = True
         except KlaviyoJobsError as error:
-            self.outcome.error = error
+            self.outcome.error = self.outcome.error or error
 
     def _iter_listed(self) -> Iterator[Batch]:
         for page in iter_pages(self._client, self._kind, self.outcome.meter):
