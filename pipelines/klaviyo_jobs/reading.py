@@ -226,7 +226,7 @@ class ListingReader:
                 self.outcome.detail_count += len(changes) if self._includes else 0
             self.outcome.is_complete = True
         except KlaviyoJobsError as error:
-            self.outcome.error = self.outcome.error or error
+            self.outcome.error = error
 
     def _iter_listed(self) -> Iterator[Batch]:
         for page in iter_pages(self._client, self._kind, self.outcome.meter):
