@@ -40,7 +40,15 @@ from klaviyo_jobs.plan import least_seconds_of, plan_run
 from klaviyo_jobs.prune import parse_age, prune
 from klaviyo_jobs.publish import publish
 from klaviyo_jobs.reading import ListingOutcome
-from klaviyo_jobs.report import FAILURE_RATES, THROUGHPUT, plain_table, read_report, render_query, render_report
+from klaviyo_jobs.report import (
+    ALL_DAYS,
+    FAILURE_RATES,
+    THROUGHPUT,
+    plain_table,
+    read_report,
+    render_query,
+    render_report,
+)
 from klaviyo_jobs.run import RunSummary, run
 from klaviyo_jobs.settings import Settings, kinds_of, read_check_settings, read_settings
 from klaviyo_jobs.source import listings_of
@@ -347,7 +355,7 @@ def _views_of(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnect
 
 @app.command("report")
 def report_command(
-    days: Annotated[int, typer.Option("--days", metavar="N", help="How far back to look.", min=1, max=36500)] = 7,
+    days: Annotated[int, typer.Option("--days", metavar="N", help="How far back to look.", min=1, max=ALL_DAYS)] = 7,
     warehouse: WarehouseOption = None,
     as_json: JsonOption = False,
 ) -> None:

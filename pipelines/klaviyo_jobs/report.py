@@ -18,6 +18,9 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+# So many days that they reach back to the first job of any warehouse.
+ALL_DAYS: Final = 36500
+
 THROUGHPUT: Final = """
     select
         day,
@@ -26,11 +29,13 @@ THROUGHPUT: Final = """
         sum(operations_completed) as "operations done",
         sum(operations_failed) as "operations failed"
     from klaviyo.job_throughput_daily
+    where day > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
     group by day
     order by day
 """
 FAILURE_RATES: Final = """
     select
+        account,
         job_kind as kind,
         sum(jobs_complete) as jobs,
         sum(jobs_failed) as failed,
@@ -39,8 +44,9 @@ FAILURE_RATES: Final = """
         sum(operations_total) as operations,
         sum(operations_failed) / nullif(sum(operations_total), 0) as failed_share
     from klaviyo.job_failure_rates_daily
-    group by job_kind
-    order by job_kind
+    where day > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
+    group by account, job_kind
+    order by account, job_kind
 """
 
 
@@ -52,7 +58,7 @@ class Section:
     Attributes:
         name: The section's name in JSON.
         title: What it shows, for people; `{days}` is how far back it looks.
-        query: SQL on the views, with the parameter `$days`.
+        query: SQL on the views, with the parameter `$days` if it looks back.
     """
 
     name: str
@@ -67,44 +73,18 @@ REPORT: Final = (
         """
         select account, job_kind as kind, last_complete_at_utc, age_seconds / 3600 as hours, last_error
         from klaviyo.listing_freshness
-        where $days > 0
         order by age_seconds desc nulls first
         """,
     ),
     Section(
         "throughput",
         "Throughput of the last {days} days",
-        """
-        select
-            day,
-            sum(jobs_created) as created,
-            sum(jobs_finished) as finished,
-            sum(operations_completed) as "operations done",
-            sum(operations_failed) as "operations failed"
-        from klaviyo.job_throughput_daily
-        where day > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
-        group by day
-        order by day
-        """,
+        THROUGHPUT,
     ),
     Section(
         "failure_rates",
         "Failure rates of the last {days} days",
-        """
-        select
-            account,
-            job_kind as kind,
-            sum(jobs_complete) as jobs,
-            sum(jobs_failed) as failed,
-            sum(jobs_partly_failed) as partly,
-            sum(jobs_cancelled) as cancelled,
-            sum(operations_total) as operations,
-            sum(operations_failed) / nullif(sum(operations_total), 0) as failed_share
-        from klaviyo.job_failure_rates_daily
-        where day > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
-        group by account, job_kind
-        order by account, job_kind
-        """,
+        FAILURE_RATES,
     ),
     Section(
         "latency",
@@ -164,7 +144,6 @@ REPORT: Final = (
         """
         select account, job_kind as kind, job_id, status, age_seconds / 3600 as hours
         from klaviyo.stuck_jobs
-        where $days > 0
         order by age_seconds desc
         limit 10
         """,
@@ -176,7 +155,7 @@ def read_report(connection: duckdb.DuckDBPyConnection, days: int) -> dict[str, l
     """Return the rows of every section of the report by its name; times are naive UTC."""
     report = {}
     for section in REPORT:
-        result = connection.execute(section.query, {"days": days})
+        result = _execute(connection, section.query, days)
         names = [column[0] for column in result.description]
         report[section.name] = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
     return report
@@ -186,7 +165,7 @@ def render_report(connection: duckdb.DuckDBPyConnection, days: int) -> Iterator[
     """Yield every section of the report as a table, or as a line where it has no rows."""
     for section in REPORT:
         title = section.title.format(days=days)
-        table = render_query(connection, title, section.query, {"days": days})
+        table = render_query(connection, title, section.query, days)
         yield table if table.row_count else f"{title}: none\n"
 
 
@@ -203,11 +182,9 @@ def plain_table(title: str) -> Table:
     )
 
 
-def render_query(
-    connection: duckdb.DuckDBPyConnection, title: str, query: str, parameters: dict[str, Any] | None = None
-) -> Table:
+def render_query(connection: duckdb.DuckDBPyConnection, title: str, query: str, days: int = ALL_DAYS) -> Table:
     """Return the rows of *query* as a table: a `*_share` in percent, and no account where there is only one."""
-    result = connection.execute(query, parameters)
+    result = _execute(connection, query, days)
     names = [column[0] for column in result.description]
     table = plain_table(title)
     rows = result.fetchall()
@@ -222,6 +199,10 @@ def render_query(
     for row in rows:
         table.add_row(*(escape(_shown(name, value)) for name, value in zip(names, row, strict=True)))
     return table
+
+
+def _execute(connection: duckdb.DuckDBPyConnection, query: str, days: int) -> duckdb.DuckDBPyConnection:
+    return connection.execute(query, {"days": days} if "$days" in query else None)
 
 
 def _shown(name: str, value: Any) -> str:
