@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
+import os
 import shutil
 import stat
 import subprocess
@@ -67,6 +69,24 @@ def test_what_a_killed_publishing_left_is_deleted_by_the_next(
         ".other.duckdb.x1y2z3.new",
         "copy.duckdb",
     ]
+
+
+def test_what_another_publisher_is_writing_is_left_alone(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """As long as one is at work in the folder, half a copy may be its own; nobody waits for it."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    half = copy.path.with_name(".copy.duckdb.x1y2z3.new")
+    half.write_bytes(b"half")
+    folder = os.open(copy.path.parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_SH)
+
+    publish(warehouse.path, copy.path)
+    os.close(folder)
+
+    assert half.exists()
+    assert ids_in(copy) == ["J1"]
 
 
 def test_a_reader_of_the_old_copy_goes_on_reading_it(
@@ -154,15 +174,19 @@ def test_earlier_copies_are_kept_on_request(
 def test_views_are_written_as_parquet(
     sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path
 ) -> None:
-    """One file a view, with its rows."""
+    """One read-only file a view, with its rows, and nothing else beside them; the folder may be called anything."""
     add_job(sandbox, "J1")
     load(kinds=["item-create"])
+    folder = tmp_path / "the shop's"
+    folder.mkdir()
+    folder.joinpath(".jobs.parquet.x1y2z3.new").write_bytes(b"half")
 
-    published = publish(warehouse.path, copy.path, parquet=tmp_path / "parquet")
+    published = publish(warehouse.path, copy.path, parquet=folder)
 
     assert sorted(path.stem for path in published.parquet) == published.views
-    [(job_id,)] = duckdb.sql(f"select job_id from '{tmp_path}/parquet/jobs.parquet'").fetchall()
-    assert job_id == "J1"
+    assert sorted(folder.iterdir()) == sorted(published.parquet)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in published.parquet} == {0o444}
+    assert duckdb.read_parquet(str(folder / "jobs.parquet")).select("job_id").fetchall() == [("J1",)]
 
 
 def test_the_warehouse_is_no_copy_of_itself(load: Load, warehouse: Warehouse) -> None:

@@ -78,7 +78,7 @@ def publish(
     check_place(target)
     with open_warehouse(warehouse, must_exist=True) as connection:
         connection.execute("checkpoint")
-    with warehouse_errors(target), _sole_publisher(target), _beside(target) as temporary:
+    with warehouse_errors(target), _folder_of(target), _beside(target) as temporary:
         shutil.copyfile(warehouse, temporary)
         temporary.chmod(0o444)
         with ThreadPoolExecutor(1) as pool:  # the disk's part of the work, beside the processor's
@@ -148,8 +148,9 @@ def _write_parquet(copy: Path, folder: Path, views: list[str]) -> list[Path]:
     with duckdb.connect(str(copy), read_only=True, config=_CHECK_MEMORY) as connection:
         for name in views:
             target = folder / f"{name}.parquet"
-            with _beside(target) as temporary:
-                connection.execute(f"copy (from {VIEW_SCHEMA}.{name}) to '{temporary}' (format parquet)")
+            with _folder_of(target), _beside(target) as temporary:
+                connection.sql(f"from {VIEW_SCHEMA}.{name}").write_parquet(str(temporary))
+                temporary.chmod(0o444)
                 _sync(temporary)
                 temporary.replace(target)
             files.append(target)
@@ -183,13 +184,20 @@ def _replace(target: Path, temporary: Path) -> None:
 
 
 @contextmanager
-def _sole_publisher(target: Path) -> Iterator[None]:
-    """Be the only one to write *target*, and delete what others left beside it who were killed while they did."""
+def _folder_of(target: Path) -> Iterator[None]:
+    """
+    Take part in a lock of the target's folder; if nobody else does, delete first what killed publishers left there.
+
+    Where folders cannot be locked, as on NFS, nothing is deleted.
+    """
     descriptor = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        for left in target.parent.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}"):
-            left.unlink(missing_ok=True)
+        with suppress(OSError):
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for left in target.parent.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}"):
+                    left.unlink(missing_ok=True)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
     finally:
         os.close(descriptor)
