@@ -586,3 +586,47 @@ def test_a_warehouse_without_views_is_told(tmp_path: Path, name: str) -> None:
         data="nothing was written",
         next_step="klaviyo-jobs views",
     )
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes whatever is posted to it."""
+
+    def do_POST(self) -> None:
+        """Note the body."""
+        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(("setting", "is_sent"), [({}, False), ({"RUNTIME__DLTHUB_TELEMETRY": "true"}, True)])
+def test_usage_data_are_sent_only_if_they_are_asked_for(
+    setting: dict[str, str], is_sent: bool, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """dlt's telemetry is off, unless the user turns it on."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    server.bodies = []  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "RUNTIME__DLTHUB_TELEMETRY"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "klaviyo_jobs", "run", "--kind", "item-create"],
+        cwd=tmp_path,
+        env={
+            **environment,
+            **settings(sandbox),
+            **setting,
+            "DLT_DATA_DIR": str(tmp_path / "dlt"),
+            "RUNTIME__DLTHUB_TELEMETRY_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        },
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    server.shutdown()
+    server.server_close()
+
+    assert ended.returncode == 0
+    assert bool(server.bodies) is is_sent  # type: ignore[attr-defined]

@@ -743,3 +743,109 @@ def test_why_a_listing_is_incomplete_comes_before_what_else_went_wrong(
     [(is_complete, error)] = warehouse.rows("select is_complete, error from klaviyo_raw.listings")
     assert not is_complete
     assert "410" in error
+
+
+def test_unknown_attributes_of_every_page_are_told(sandbox: Sandbox, load: Load) -> None:
+    """What the first page shows is named although the last shows none of it."""
+    sandbox.world.add(
+        Job("item-create", "NEW", NOW, status="queued", total_count=1, extra_attributes={"priority": 7}),
+        *(Job("item-create", f"J{n:03}", NOW - HOUR, completed_at=NOW, total_count=1) for n in range(150)),
+    )
+
+    summary = load(kinds=["item-create"])
+
+    assert (summary.outcomes[0].page_count, summary.unmodelled) == (2, {"item-create": ["priority"]})
+
+
+def test_unknown_attributes_of_all_accounts_are_told(sandbox: Sandbox, load: Load) -> None:
+    """By kind, and in the order of the alphabet."""
+    second = sandbox.add_account("second")
+    for world, name in ((sandbox.world, "priority"), (second.world, "origin")):
+        world.add(Job("item-create", "J1", NOW, status="queued", total_count=1, extra_attributes={name: 7}))
+
+    summary = load(api_key=None, accounts={"one": sandbox.key, "two": second.key}, kinds=["item-create"])
+
+    assert summary.unmodelled == {"item-create": ["origin", "priority"]}
+
+
+def test_records_that_cannot_be_read_are_kept_from_every_page(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """One on the first page and one on the last: both are rejected, each under its page and a number of its own."""
+    sandbox.world.add(
+        RawJob("item-create", {"id": "ODD1", "attributes": {}}, id="ODD1", created_at=NOW),
+        *(Job("item-create", f"J{n:03}", NOW - HOUR, completed_at=NOW, total_count=1) for n in range(150)),
+        RawJob("item-create", {"id": "ODD2", "attributes": {}}, id="ODD2", created_at=NOW - 3 * HOUR),
+    )
+
+    load(kinds=["item-create"])
+
+    assert warehouse.rows(
+        "select position, endpoint, raw->>'id' from klaviyo_raw.rejected_records order by position"
+    ) == [
+        (0, "GET /api/catalog-item-bulk-create-jobs (page 1)", "ODD1"),
+        (1, "GET /api/catalog-item-bulk-create-jobs (page 2)", "ODD2"),
+    ]
+
+
+def test_of_two_equal_reads_of_a_category_the_later_stays(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """A full refresh brings a name that was changed without its time."""
+    job = Job("category-create", "C1", NOW - HOUR, completed_at=NOW, total_count=1, related_ids=[related_id("A")])
+    sandbox.world.add(job)
+    sandbox.world.describe(related_id("A"), name="Old", updated="2026-11-20T10:00:00+00:00")
+    load(kinds=["category-create"])
+    sandbox.world.describe(related_id("A"), name="New", updated="2026-11-20T10:00:00+00:00")
+
+    load.refresh(kinds=["category-create"])
+
+    assert warehouse.rows("select name, seen_in_job_id from klaviyo_raw.categories") == [("New", "C1")]
+
+
+@pytest.mark.parametrize("late", ["category-create", "category-update"])
+def test_of_two_reads_of_one_run_the_higher_rank_stays(
+    late: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """Two kinds of jobs show the same category: its row names the same job, whichever of them was read later."""
+    for kind, job_id in (("category-create", "A"), ("category-update", "Z")):
+        sandbox.world.add(Job(kind, job_id, NOW - HOUR, completed_at=NOW, related_ids=[related_id("SHOES")]))
+    sandbox.faults.append(Fault("slow", "0.5", kind=late, endpoint="detail"))
+
+    load(kinds=["category-create", "category-update"])
+
+    assert warehouse.rows("select category_id, seen_in_job_id from klaviyo_raw.categories") == [
+        ("$custom:::$default:::SHOES", "Z")
+    ]
+
+
+def test_the_ledger_tells_when_a_listing_was_read_and_what_it_waited_for(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """One call is throttled for a second and repeated: it is told between the times of start and end."""
+    sandbox.faults.append(Fault("429", "1", times=1))
+    before = dt.datetime.now(dt.UTC)
+
+    load(kinds=["item-create"])
+
+    [(started_at, finished_at, request_count, retry_count, throttled_seconds)] = warehouse.rows(
+        "select started_at, finished_at, request_count, retry_count, throttled_seconds from klaviyo_raw.listings"
+    )
+    second = dt.timedelta(seconds=1)
+    assert before < started_at < started_at + second <= finished_at < dt.datetime.now(dt.UTC)
+    assert (request_count, retry_count) == (2, 1)
+    assert 1 <= throttled_seconds < 1.5
+
+
+def test_no_second_copy_of_the_rows_is_kept(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """What dlt merges from is empty after the load."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+
+    load(kinds=["item-create"])
+
+    tables = warehouse.rows(
+        """
+        select table_name from duckdb_tables()
+        where schema_name = 'klaviyo_raw_staging' and table_name not like '\\_dlt%' escape '\\'
+        """
+    )
+    assert ("jobs",) in tables
+    assert [name for (name,) in tables if warehouse.value(f"select count(*) from klaviyo_raw_staging.{name}")] == []

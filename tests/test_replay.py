@@ -131,3 +131,18 @@ def test_a_huge_record_is_cut(sandbox: Sandbox, load: Load, warehouse: Warehouse
     load(kinds=["item-create"])
 
     assert warehouse.value("select length(raw) from klaviyo_raw.rejected_records") == 1024 * 1024
+
+
+def test_rejected_records_are_read_again_only_if_that_is_asked_for(
+    rejected: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """Another run leaves them as they are."""
+    before = warehouse.rows("from klaviyo_raw.rejected_records")
+    rejected.world.remove("item-create", "J1")
+    learn_to_read(warehouse, "yesterday", "2026-11-19T12:00:00+00:00")
+
+    summary = load(kinds=["item-create"])
+
+    assert summary.replayed is None
+    assert len(warehouse.rows("from klaviyo_raw.rejected_records")) == len(before) == 1
+    assert warehouse.rows("select job_id from klaviyo_raw.jobs") == [("J2",)]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -17,9 +20,9 @@ import duckdb
 import pytest
 
 from conftest import NOW, Load, Warehouse
-from klaviyo_jobs.errors import SettingError, WarehouseError
+from klaviyo_jobs.errors import KeyRefusedError, PartialError, SettingError, WarehouseError
 from klaviyo_jobs.lock import RunLock
-from klaviyo_sandbox import Fault, Job, Sandbox
+from klaviyo_sandbox import Fault, Job, RawJob, Sandbox
 
 HOUR = dt.timedelta(hours=1)
 STEPS = ["lock", "recover", "recall", "extract", "load", "views", "checks", "ledger", "unlock"]
@@ -222,15 +225,23 @@ def test_a_damaged_file_is_left_as_it_is(load: Load, warehouse: Warehouse) -> No
     assert warehouse.path.read_bytes() == b"not a database" * 1000
 
 
-def test_a_file_of_a_newer_duckdb_is_told(load: Load, warehouse: Warehouse) -> None:
-    """The version number in the file's header is beyond ours: which DuckDB it needs is said."""
+@pytest.mark.parametrize("version", [60, 99], ids=["older", "newer"])
+def test_a_file_of_another_duckdb_is_told(version: int, load: Load, warehouse: Warehouse) -> None:
+    """The version number in the file's header is not one of ours: which DuckDB it needs is said."""
     load(kinds=["item-create"])
-    header = bytearray(warehouse.path.read_bytes())
-    header[12] = 99
-    warehouse.path.write_bytes(header)
+    content = bytearray(warehouse.path.read_bytes())
+    content[12] = version
+    # The header's first eight bytes are its checksum, as DuckDB computes it.
+    checksum = 5381
+    for (word,) in struct.iter_unpack("<Q", content[8:4096]):
+        checksum ^= word * 0xBF58476D1CE4E5B9 % 2**64
+    content[:8] = struct.pack("<Q", checksum)
+    warehouse.path.write_bytes(content)
 
-    with pytest.raises(WarehouseError, match=r"another version of DuckDB|cannot be opened"):
+    with pytest.raises(WarehouseError, match=rf"by another version of DuckDB than .* version number {version}"):
         load(kinds=["item-create"])
+
+    assert warehouse.path.read_bytes() == content
 
 
 def test_the_contract_is_marked_in_the_warehouse(load: Load, warehouse: Warehouse) -> None:
@@ -273,3 +284,148 @@ def test_an_unknown_time_zone_is_refused_before_anything_is_read(
         load(reporting_timezone="Europe/Brlin")
 
     assert (list(sandbox.requests), warehouse.path.exists()) == ([], False)
+
+
+def test_every_step_is_entered_once_whatever_is_listed(load: Load, caplog: pytest.LogCaptureFixture) -> None:
+    """Listings that are read one after another or side by side are all of one extraction."""
+    caplog.set_level("INFO", logger="klaviyo_jobs")
+
+    load(kinds=["item-create", "item-delete", "category-create"])
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert [message.removeprefix("step ") for message in messages if message.startswith("step ")] == STEPS
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("another-machine", "klaviyo-jobs-of-its-own"), (socket.gethostname(), "reports")],
+    ids=["of another machine", "of somebody else's making"],
+)
+def test_only_a_folder_of_a_run_of_this_machine_is_deleted(
+    host: str, name: str, load: Load, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """The lock file may lie on a shared disk, and what it says may be wrong: the folder of that path stays."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "precious.txt").write_text("keep me")
+    holder = {
+        "pid": 4242,
+        "host": host,
+        "since": "2026-11-20T11:00:00+00:00",
+        "command": "klaviyo-jobs run",
+        "listings": [["default", "item-create"]],
+        "step": "load",
+        "working_directory": str(tmp_path / name),
+    }
+    Path(f"{warehouse.path}.lock").write_text(json.dumps({"holder": holder}))
+
+    load(kinds=["item-create"])
+
+    assert (tmp_path / name / "precious.txt").read_text() == "keep me"
+    assert warehouse.rows("select error from klaviyo_raw.listings order by started_at") == [
+        (f"interrupted: process 4242 on {host} ended at step load.",),
+        (None,),
+    ]
+
+
+def test_a_contradiction_is_told_by_the_run_that_changed_something(
+    sandbox: Sandbox, load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A job that was done before it began is one warning that names the query, fails nothing and is not repeated."""
+    sandbox.world.add(Job("item-create", "J1", NOW, completed_at=NOW - HOUR, total_count=1, completed_count=1))
+    caplog.set_level("WARNING", logger="klaviyo_jobs")
+    told = []
+    for _ in range(2):
+        caplog.clear()
+        summary = load(kinds=["item-create", "item-delete"])
+        told.append((summary.error, [record.getMessage().partition(" is ")[0] for record in caplog.records]))
+
+    assert told == [(None, ["check times_out_of_order"]), (None, [])]
+
+
+def test_a_load_that_fails_is_an_error_and_changes_nothing(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """A table that does not take the rows ends the run; what it held it still holds, and the next run reads again."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    load(kinds=["item-create"])
+    sandbox.world.add(Job("item-create", "J2", NOW - HOUR, completed_at=NOW, total_count=1))
+    warehouse.rows("create unique index one_of_a_status on klaviyo_raw.jobs (status)")
+
+    with pytest.raises(WarehouseError, match="Constraint Error"):
+        load(kinds=["item-create"])
+
+    assert warehouse.rows("select job_id from klaviyo_raw.jobs") == [("J1",)]
+    warehouse.rows("drop index klaviyo_raw.one_of_a_status")
+    load(kinds=["item-create"])
+    assert warehouse.rows("select job_id from klaviyo_raw.jobs order by 1") == [("J1",), ("J2",)]
+
+
+@pytest.mark.parametrize("comment", ["null", "'ours'", "'klaviyo-jobs contract next'", "'klaviyo-jobs contract 1'"])
+def test_tables_without_a_later_contract_are_ours(comment: str, load: Load, warehouse: Warehouse) -> None:
+    """A comment that names no later contract, whoever wrote it, keeps no run from its tables."""
+    load(kinds=["item-create"])
+    warehouse.rows(f"comment on table klaviyo_raw.jobs is {comment}")
+
+    load(kinds=["item-create"])
+
+    assert warehouse.count("listings") == 2
+
+
+@pytest.mark.parametrize("column", ["account", "job_kind", "job_id", "run_id"])
+def test_a_table_that_lacks_one_column_of_ours_is_not_ours(column: str, load: Load, warehouse: Warehouse) -> None:
+    """Without the columns of the key and the run there is nothing to merge by."""
+    others = [f"{name} text" for name in ("account", "job_kind", "job_id", "run_id") if name != column]
+    warehouse.rows("create schema klaviyo_raw")
+    warehouse.rows(f"create table klaviyo_raw.jobs ({', '.join(others)})")
+
+    with pytest.raises(WarehouseError, match="not of this program's making"):
+        load(kinds=["item-create"])
+
+
+def test_records_that_cannot_be_read_make_a_run_partial(sandbox: Sandbox, load: Load) -> None:
+    """The exit code says that something is missing, the message how many and where to look."""
+    sandbox.world.add(RawJob("item-create", {"id": "ODD", "attributes": {}}, id="ODD", created_at=NOW))
+
+    summary = load(kinds=["item-create"])
+
+    assert isinstance(summary.error, PartialError)
+    assert summary.error.message == "1 records could not be read."
+    assert f"where run_id = '{summary.run_id}'" in str(summary.error)
+
+
+def test_listings_that_all_fail_for_different_reasons_make_a_run_partial(sandbox: Sandbox, load: Load) -> None:
+    """No one exit code would be true of all of them."""
+    refused = sandbox.add_account("refused")
+    sandbox.faults.append(Fault("status", "400", account="refused"))
+
+    summary = load(api_key=None, accounts={"wrong": "pk_wrong", "refused": refused.key}, kinds=["item-create"])
+
+    assert isinstance(summary.error, PartialError)
+    assert summary.error.message.startswith("2 of 2 listings failed (wrong: all, refused: all). First: ")
+    assert summary.error.next_step == "run again; what was read before is not read again."
+
+
+def test_a_refused_key_among_others_is_told_with_what_to_do_about_it(sandbox: Sandbox, load: Load) -> None:
+    """To run again would not help, so the advice is that on the key."""
+    summary = load(api_key=None, accounts={"wrong": "pk_wrong", "good": sandbox.key}, kinds=["item-create"])
+
+    [refused, good] = summary.outcomes
+    assert (refused.name, good.name, good.error) == ("wrong/item-create", "good/item-create", None)
+    assert isinstance(summary.error, PartialError)
+    assert isinstance(refused.error, KeyRefusedError)
+    assert summary.error.next_step == refused.error.next_step
+
+
+def test_failed_listings_are_named_by_account(sandbox: Sandbox, load: Load) -> None:
+    """Those of an account of which others succeeded one by one; an account that has none is not named."""
+    second = sandbox.add_account("second")
+    for kind in ("item-create", "item-delete"):
+        sandbox.faults.append(Fault("status", "400", account="second", kind=kind))
+
+    summary = load(
+        api_key=None,
+        accounts={"one": sandbox.key, "two": second.key},
+        kinds=["item-create", "item-update", "item-delete"],
+    )
+
+    assert summary.error is not None
+    names = r"item-create, item-delete|item-delete, item-create"  # whichever was begun first
+    assert re.match(rf"2 of 6 listings failed \(two: ({names})\)\. First: ", summary.error.message)

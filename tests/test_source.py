@@ -13,7 +13,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 import klaviyo_jobs
 from conftest import NOW, Load, Warehouse
 from klaviyo_jobs.kinds import KINDS
-from klaviyo_sandbox import Job, JobError, Sandbox, related_id
+from klaviyo_jobs.rows import TABLES
+from klaviyo_sandbox import Job, JobError, RawJob, Sandbox, related_id
 
 HOUR = dt.timedelta(hours=1)
 
@@ -329,3 +330,126 @@ def test_dlt_users_may_read_a_resource_by_hand(sandbox: Sandbox) -> None:
     assert [row["job_id"] for row in rows if "expires_at" in row] == ["J1"]
     assert [(row["job_id"], row["detail"]) for row in rows if "error_id" in row] == [("J1", "No.")]
     assert [(row["is_complete"], row["job_count"]) for row in rows if "page_count" in row] == [(True, 1)]
+
+
+def test_dlt_users_may_give_the_settings_as_arguments(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Accounts, which of them, revision, kinds and what is included are all heeded, in sequences of any sort."""
+    second = sandbox.add_account("second")
+    second.world.add(Job("category-create", "C1", NOW - HOUR, completed_at=NOW, related_ids=[related_id("A")]))
+    pipeline = dlt.pipeline(
+        "mine", destination=dlt.destinations.duckdb(str(tmp_path / "mine.duckdb")), dataset_name="my_data"
+    )
+
+    pipeline.run(
+        klaviyo_jobs.klaviyo_jobs(
+            accounts={"one": sandbox.key, "two": second.key},
+            labels=("two",),
+            base_url=sandbox.base_url,
+            revision="2025-01-15",
+            kinds=("category-create",),
+            include=(),
+        )
+    )
+
+    mine = Warehouse(tmp_path / "mine.duckdb")
+    assert mine.rows("select account, job_kind, api_revision, job_count, detail_count from my_data.listings") == [
+        ("two", "category-create", "2025-01-15", 1, 0)
+    ]
+
+
+@pytest.mark.parametrize(("arguments", "changed"), [({}, 0), ({"full_refresh": True}, 1)], ids=["by default", "asked"])
+def test_dlt_users_read_all_again_when_they_ask_for_it(
+    arguments: dict[str, Any], changed: int, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Only a full refresh writes a job that the second run finds unchanged."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    pipeline = dlt.pipeline(
+        "mine", destination=dlt.destinations.duckdb(str(tmp_path / "mine.duckdb")), dataset_name="my_data"
+    )
+    for _ in range(2):
+        source = klaviyo_jobs.klaviyo_jobs(
+            api_key=sandbox.key, base_url=sandbox.base_url, kinds=["item-create"], **arguments
+        )
+        pipeline.run(source)
+
+    mine = Warehouse(tmp_path / "mine.duckdb")
+    assert mine.rows("select job_count, changed_count from my_data.listings order by started_at") == [
+        (1, 1),
+        (1, changed),
+    ]
+
+
+def test_dlt_users_go_on_from_the_warehouse_of_a_run(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """A pipeline of one's own into the same file holds what the command has read, under one schema of dlt's."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    load(kinds=["item-create"])
+    pipeline = dlt.pipeline(
+        "mine", destination=dlt.destinations.duckdb(str(warehouse.path)), dataset_name="klaviyo_raw"
+    )
+
+    pipeline.run(klaviyo_jobs.klaviyo_jobs(api_key=sandbox.key, base_url=sandbox.base_url, kinds=["item-create"]))
+
+    assert warehouse.rows("select job_count, changed_count from klaviyo_raw.listings order by started_at") == [
+        (1, 1),
+        (1, 0),
+    ]
+    assert warehouse.rows("select distinct schema_name from klaviyo_raw._dlt_loads") == [("klaviyo_jobs",)]
+
+
+def test_what_is_not_included_gets_no_table_but_categories_do(load: Load, warehouse: Warehouse) -> None:
+    """Views are built on the categories, so their table is there although no detail is read."""
+    load(include=[])
+
+    assert warehouse.rows(
+        """
+        select table_name from duckdb_tables()
+        where schema_name = 'klaviyo_raw' and table_name in ('categories', 'items', 'variants')
+        """
+    ) == [("categories",)]
+
+
+def test_every_table_has_the_columns_it_is_declared_with(load: Load, warehouse: Warehouse) -> None:
+    """In the declared order, and none of dlt's beside them."""
+    load(include=["categories", "items", "variants"])
+
+    columns: dict[str, list[str]] = {}
+    for table, column in warehouse.rows(
+        """
+        select table_name, column_name from duckdb_columns()
+        where schema_name = 'klaviyo_raw' and table_name not like '\\_dlt%' escape '\\' order by table_name, column_index
+        """
+    ):
+        columns.setdefault(table, []).append(column)
+    assert columns == {name: table.schema.names for name, table in TABLES.items()}
+
+
+def test_jobs_that_delete_have_no_details(sandbox: Sandbox, load: Load) -> None:
+    """The API includes nothing in them, so the listing is all that is asked for."""
+    sandbox.world.add(
+        Job("category-delete", "D1", NOW - HOUR, completed_at=NOW, total_count=1, related_ids=[related_id("A")])
+    )
+
+    load(kinds=["category-delete"])
+
+    assert [request.endpoint for request in sandbox.requests] == ["list"]
+
+
+def test_kinds_are_read_side_by_side(sandbox: Sandbox, load: Load) -> None:
+    """While one listing waits for its answer the other has asked for its own."""
+    sandbox.latency_seconds = 1.0
+
+    load(kinds=["item-create", "item-delete"])
+
+    first, second = sandbox.requests
+    assert {first.kind, second.kind} == {"item-create", "item-delete"}
+    assert abs(second.started_at - first.started_at) < 0.9
+
+
+def test_two_kinds_number_their_rejected_records_apart(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """One load counts through the rejected records of an account, whichever listing shows them."""
+    for kind in ("item-create", "item-delete"):
+        sandbox.world.add(RawJob(kind, {"id": "ODD", "attributes": {}}, id="ODD", created_at=NOW))
+
+    load(kinds=["item-create", "item-delete"])
+
+    assert warehouse.rows("select position from klaviyo_raw.rejected_records order by 1") == [(0,), (1,)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import NOW, Load, Warehouse
+from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.warehouse import CONTRACT_VERSION
 from klaviyo_sandbox import Job, JobError, Sandbox, related_id
 
@@ -110,3 +111,18 @@ def test_a_table_without_a_new_column_gets_it_before_anything_is_asked(
         ("$custom:::$default:::SHOES", False)
     ]
     assert sorted(str(record.endpoint) for record in sandbox.requests) == ["detail", "list", "list"]
+
+
+def test_an_upgrade_that_fails_changes_nothing(old: Warehouse, sandbox: Sandbox, load: Load) -> None:
+    """Where one table cannot get its columns none does, and nothing is read."""
+    old.rows("drop schema klaviyo cascade")
+    old.rows("alter table klaviyo_raw.jobs drop column detail_read_at")
+    old.rows("drop table klaviyo_raw.listings")
+    old.rows("create view klaviyo_raw.listings as select 'default' as account")
+    before = old.rows("select table_name, column_name from duckdb_columns() where schema_name = 'klaviyo_raw'")
+
+    with pytest.raises(WarehouseError, match="cannot be opened or written"):
+        load(kinds=["item-create"])
+
+    assert old.rows("select table_name, column_name from duckdb_columns() where schema_name = 'klaviyo_raw'") == before
+    assert list(sandbox.requests) == []
