@@ -146,3 +146,32 @@ def test_rejected_records_are_read_again_only_if_that_is_asked_for(
     assert summary.replayed is None
     assert len(warehouse.rows("from klaviyo_raw.rejected_records")) == len(before) == 1
     assert warehouse.rows("select job_id from klaviyo_raw.jobs") == [("J2",)]
+
+
+def test_a_job_that_several_runs_rejected_is_loaded_once(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """As the last record has it, whatever its revision; the earlier ones tell when it was first seen and what it was."""
+    error = {"id": "e", "code": "invalid", "title": "t", "detail": "No.", "source": {"pointer": "/data"}}
+    for status, revision in (
+        ("processing", "2026-07-15"),
+        ("processing", "2026-07-15"),
+        ("complete", "2025-10-15"),
+    ):
+        job = job_object("item-create", "J1", created_at="yesterday", status=status, errors=[error])
+        sandbox.world.add(RawJob("item-create", job, id="J1", created_at=NOW))
+        load(kinds=["item-create"], revision=revision)
+        sandbox.world.remove("item-create", "J1")
+    times = [at for (at,) in warehouse.rows("select rejected_at from klaviyo_raw.rejected_records order by 1")]
+    learn_to_read(warehouse, "yesterday", "2026-11-19T12:00:00+00:00")
+
+    summary = load.replay(kinds=["item-create"])
+
+    assert warehouse.rows(
+        "select job_id, status, first_seen_at, last_changed_at, api_revision from klaviyo_raw.jobs"
+    ) == [("J1", "complete", times[0], times[2], "2025-10-15")]
+    assert warehouse.rows("select job_id, position, detail from klaviyo_raw.job_errors") == [("J1", 0, "No.")]
+    assert warehouse.rows("select status, observed_at from klaviyo_raw.job_observations order by 2") == [
+        ("processing", times[0]),
+        ("complete", times[2]),
+    ]
+    assert summary.replayed is not None
+    assert (summary.replayed.record_count, summary.replayed.job_count, summary.replayed.left_count) == (3, 1, 0)

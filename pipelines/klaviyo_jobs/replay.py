@@ -28,6 +28,7 @@ from klaviyo_jobs.load import load
 from klaviyo_jobs.records import DetailBody, Resource, parse_detail, parse_page
 from klaviyo_jobs.rows import (
     ENTITY_TABLES,
+    JOB_OBSERVATIONS,
     JOBS,
     REJECTED_RECORDS,
     SEEN_RANK,
@@ -56,9 +57,17 @@ class Replayed:
 
 @dataclass(slots=True)
 class _Readable:
-    """What can be read now, of one account, kind and revision."""
+    """
+    What can be read now, of one account, kind and revision.
 
-    seen: list[SeenJob] = field(default_factory=list)
+    Attributes:
+        seen: Each job as its last record has it.
+        earlier: Jobs as records before the last one have them; they leave an observation and no more.
+        resources: Each included resource with the job that it came with.
+    """
+
+    seen: dict[str, SeenJob] = field(default_factory=dict)
+    earlier: list[SeenJob] = field(default_factory=list)
     resources: list[tuple[str, Resource]] = field(default_factory=list)
 
 
@@ -73,11 +82,13 @@ def replay_rejected(warehouse: Path, working_directory: Path) -> Replayed:
     """
     replayed = Replayed()
     readable: dict[tuple[str, JobKind, str], _Readable] = defaultdict(_Readable)
+    places: dict[tuple[str, JobKind, str], _Readable] = {}
     settled: list[tuple[Any, ...]] = []
     with open_warehouse(warehouse, must_exist=True) as connection:
         for key, account, kind, revision, endpoint, raw, rejected_at in _rejected(connection):
             replayed.record_count += 1
-            if _read_again(connection, readable[account, kind, revision], account, kind, endpoint, raw, rejected_at):
+            into = readable[account, kind, revision]
+            if _read_again(connection, into, places, account, kind, endpoint, raw, rejected_at):
                 settled.append(key)
     replayed.left_count = replayed.record_count - len(settled)
     replayed.job_count = sum(len(found.seen) for found in readable.values())
@@ -114,13 +125,14 @@ def _rejected(
 def _read_again(
     connection: duckdb.DuckDBPyConnection,
     readable: _Readable,
+    places: dict[tuple[str, JobKind, str], _Readable],
     account: str,
     kind: JobKind,
     endpoint: str,
     raw: msgspec.Raw,
     rejected_at: dt.datetime,
 ) -> bool:
-    """Put what *raw* holds into *readable*; tell whether the record is settled."""
+    """Put what *raw* holds into *readable*, of which *places* tells where each job is; tell whether it is settled."""
     try:
         record_type = msgspec.json.decode(raw).get("type")
     except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, RecursionError):
@@ -131,7 +143,18 @@ def _read_again(
             return False
         [job] = parsed.jobs
         if not _is_held(connection, account, kind, job.job_id):
-            readable.seen.append(SeenJob(job, rejected_at, rejected_at, rejected_at))
+            # Every run that could not read the job left a record: the first one saw it first, the last one counts.
+            seen = SeenJob(job, rejected_at, rejected_at, rejected_at)
+            place = account, kind, job.job_id
+            if place in places:
+                earlier = places[place].seen.pop(job.job_id)
+                places[place].earlier.append(earlier)
+                seen.first_seen_at = earlier.first_seen_at
+                seen.is_observed = job.state.observation != earlier.job.state.observation
+                if job.state == earlier.job.state:
+                    seen.last_changed_at = earlier.last_changed_at
+            readable.seen[job.job_id] = seen
+            places[place] = readable
         return True
     if record_type == kind.entity.resource_type:
         # The path of a detail ends with the id of the job that the resource came with.
@@ -174,7 +197,9 @@ def _source_of(readable: dict[tuple[str, JobKind, str], _Readable]) -> Any:
         run_id = dlt.current.load_package_state()["load_id"]
         for (account, kind, revision), found in readable.items():
             origin = Origin(account, kind, run_id, revision)
-            batch: dict[str, pa.Table] = rows_of_jobs(origin, found.seen)
+            batch: dict[str, pa.Table] = rows_of_jobs(origin, list(found.seen.values()))
+            before = rows_of_jobs(origin, found.earlier)[JOB_OBSERVATIONS.name]
+            batch[JOB_OBSERVATIONS.name] = pa.concat_tables([before, batch[JOB_OBSERVATIONS.name]])
             if found.resources:
                 table = ENTITY_TABLES[kind.entity.plural]
                 batch[table.name] = rows_of_resources(origin, table, found.resources)
