@@ -602,11 +602,21 @@ class Collector(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.mark.parametrize(("setting", "is_sent"), [({}, False), ({"RUNTIME__DLTHUB_TELEMETRY": "true"}, True)])
+@pytest.mark.parametrize(
+    ("config", "setting", "is_sent"),
+    [
+        ("", {}, False),
+        ("", {"RUNTIME__DLTHUB_TELEMETRY": "true"}, True),
+        ("[runtime]\ndlthub_telemetry = true\n", {}, True),
+    ],
+    ids=["not set", "on in the environment", "on in the file"],
+)
 def test_usage_data_are_sent_only_if_they_are_asked_for(
-    setting: dict[str, str], is_sent: bool, sandbox: Sandbox, tmp_path: Path
+    config: str, setting: dict[str, str], is_sent: bool, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """dlt's telemetry is off, unless the user turns it on."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text(config)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     server.bodies = []  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, args=(0.01,)).start()

@@ -849,3 +849,34 @@ def test_no_second_copy_of_the_rows_is_kept(sandbox: Sandbox, load: Load, wareho
     )
     assert ("jobs",) in tables
     assert [name for (name,) in tables if warehouse.value(f"select count(*) from klaviyo_raw_staging.{name}")] == []
+
+
+def test_nothing_of_dlts_outlives_a_run(load: Load, tmp_path: Path) -> None:
+    """No package of a load is left that could block the next: the warehouse is all there is."""
+    load(kinds=["item-create"])
+
+    assert list((tmp_path / "dlt").rglob("klaviyo_jobs")) == []
+
+
+def test_a_run_counts_the_rows_it_left(sandbox: Sandbox, load: Load) -> None:
+    """In each table, whether they are new or replace others; what only deletes is no row."""
+    sandbox.world.add(
+        Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1, errors=[JobError("No.")]),
+        Job("item-create", "J2", NOW - HOUR, completed_at=NOW, total_count=1, related_ids=[related_id("A")]),
+    )
+
+    first = load(kinds=["item-create"])
+    second = load(kinds=["item-create"])
+
+    kept = {table: rows for table, rows in first.rows.items() if rows}
+    assert kept == {"jobs": 2, "job_errors": 1, "job_linkages": 1, "job_observations": 2, "listings": 1}
+    assert {table: rows for table, rows in second.rows.items() if rows} == {"listings": 1}
+
+
+def test_runs_of_different_kinds_leave_one_schema_of_dlts(load: Load, warehouse: Warehouse) -> None:
+    """Its copies of earlier schemas are deleted, beside the rows and where dlt merges from."""
+    for kinds in (["item-create"], ["category-create"], ["item-create", "item-delete"]):
+        load(kinds=kinds)
+
+    assert warehouse.count("_dlt_version") == 1
+    assert warehouse.value("select count(*) from klaviyo_raw_staging._dlt_version") == 1

@@ -80,7 +80,8 @@ def test_the_second_run_exits_6_at_once_and_names_the_holder(
     late = start()
 
     assert late.wait() == 6
-    assert late.seconds < 2
+    # From when it asks for the lock: starting Python takes as long as the machine is busy.
+    assert late.ended - late.steps[0][1] < 2
     assert f"process {holder.pid} " in "\n".join(late.lines)
     assert holder.wait() == 0
     assert len(sandbox.requests) == 1

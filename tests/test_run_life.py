@@ -22,6 +22,7 @@ import pytest
 from conftest import NOW, Load, Warehouse
 from klaviyo_jobs.errors import KeyRefusedError, PartialError, SettingError, WarehouseError
 from klaviyo_jobs.lock import RunLock
+from klaviyo_jobs.run import run
 from klaviyo_sandbox import Fault, Job, RawJob, Sandbox
 
 HOUR = dt.timedelta(hours=1)
@@ -429,3 +430,57 @@ def test_failed_listings_are_named_by_account(sandbox: Sandbox, load: Load) -> N
     assert summary.error is not None
     names = r"item-create, item-delete|item-delete, item-create"  # whichever was begun first
     assert re.match(rf"2 of 6 listings failed \(two: ({names})\)\. First: ", summary.error.message)
+
+
+def test_a_run_warns_of_a_retired_revision(warehouse: Warehouse, caplog: pytest.LogCaptureFixture) -> None:
+    """It is served for now, in whatever shape: the run goes on and says since when it is retired."""
+    caplog.set_level("WARNING", logger="klaviyo_jobs")
+    with Sandbox(clock=NOW, serve_retired=True) as sandbox:
+        summary = Load(sandbox, warehouse)(kinds=["item-create"], revision="2023-12-15")
+
+    assert summary.error is None
+    assert ["2023-12-15 is retired since 2025-12-15" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_run_reads_the_accounts_it_is_asked_for(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """The others are neither called nor in the ledger."""
+    second = sandbox.add_account("second")
+    settings = load.settings(api_key=None, accounts={"one": sandbox.key, "two": second.key}, kinds=["item-create"])
+
+    run(settings, warehouse.path, labels=["two"])
+
+    assert warehouse.rows("select account from klaviyo_raw.listings") == [("two",)]
+
+
+def test_a_copy_that_cannot_be_made_fails_the_step_of_publishing(load: Load, warehouse: Warehouse) -> None:
+    """The warehouse is loaded by then, and the next run tells at which step it ended."""
+    with pytest.raises(WarehouseError):
+        load(kinds=["item-create"], bi_copy="missing/copy.duckdb")
+
+    load(kinds=["item-create"])
+
+    assert warehouse.rows(
+        "select is_complete, split_part(error, ': ', 1) from klaviyo_raw.listings order by started_at"
+    ) == [(True, "failed at step publish"), (True, None)]
+
+
+def test_a_run_tells_how_long_it_took(load: Load) -> None:
+    """From its start to its end, in seconds."""
+    started = time.monotonic()
+
+    summary = load(kinds=["item-create"])
+
+    assert 0 < summary.seconds <= time.monotonic() - started
+
+
+def test_an_ended_run_is_told_of_once(load: Load, warehouse: Warehouse) -> None:
+    """Once the ledger knows, the lock file keeps no note of it."""
+    with pytest.raises(WarehouseError):
+        load(kinds=["item-create"], bi_copy="missing/copy.duckdb")
+    with RunLock(warehouse.path, []) as lock:
+        before = [note.step for note in lock.ended]
+
+    load(kinds=["item-create"])
+
+    with RunLock(warehouse.path, []) as lock:
+        assert (before, lock.ended) == (["publish"], [])

@@ -132,7 +132,7 @@ def _error_of_opening(path: Path, error: duckdb.Error) -> WarehouseError:
         )
     if "No space left" in text:
         return _disk_full(path)
-    if "version number" in text or "newer version" in text:
+    if "version number" in text:
         return WarehouseError(
             f"the warehouse {path} was written by another version of DuckDB than {duckdb.__version__}: {text}",
             data="the file is as it was.",
