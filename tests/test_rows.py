@@ -218,6 +218,7 @@ def test_linkages_keep_their_positions_and_name_the_shops_own_id() -> None:
         ("J1", 2, "items", "catalog-item", "plain", None),
         ("J1", 3, "items", "catalog-item", None, None),
     ]
+    assert set(picked(rows, "account", "job_kind", "run_id")) == {("shop_eu", "item-create", "1795168800.1")}
 
 
 def test_a_job_without_children_has_a_tombstone_in_their_place() -> None:
@@ -242,7 +243,8 @@ def test_only_jobs_without_children_have_tombstones() -> None:
 
 def test_only_observed_jobs_leave_an_observation() -> None:
     """Status and counts at the time of reading; a job whose counts are those of last time leaves none."""
-    processing = job_of(job_object("J1", attributes={"status": "processing", "completed_count": 1}))
+    counts = {"status": "processing", "total_count": 9, "completed_count": 1, "failed_count": 3}
+    processing = job_of(job_object("J1", attributes=counts))
     unchanged = job_of(job_object("J2"))
 
     rows = rows_of_jobs(ORIGIN, [seen(processing), seen(unchanged, is_observed=False)])["job_observations"]
@@ -254,9 +256,9 @@ def test_only_observed_jobs_leave_an_observation() -> None:
             "job_id": "J1",
             "observed_at": READ_AT,
             "status": "processing",
-            "total_count": 2,
+            "total_count": 9,
             "completed_count": 1,
-            "failed_count": None,
+            "failed_count": 3,
             "error_count": 0,
             "linkage_count": 0,
             "run_id": "1795168800.1",
@@ -339,6 +341,13 @@ def test_a_fault_is_a_row_with_its_raw_json() -> None:
             READ_AT,
         ),
     ]
+
+
+def test_of_a_huge_record_the_first_mebibyte_is_kept() -> None:
+    """Five times the largest job that Klaviyo documents; more of it would only fill the warehouse."""
+    [row] = rows_of_faults(ORIGIN, [(0, "GET /a", Fault("$", "odd", b"x" * 1_048_577))], READ_AT).to_pylist()
+
+    assert row["raw"] == "x" * 1_048_576
 
 
 def test_a_listing_leaves_one_row() -> None:

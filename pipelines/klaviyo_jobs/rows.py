@@ -9,7 +9,7 @@ Keys:   natural keys only. A table with a *merge_key* is replaced job by job: al
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -335,8 +335,7 @@ def rows_of_jobs(origin: Origin, seen: Sequence[SeenJob]) -> dict[str, pa.Table]
     }
 
 
-def _rows_of_errors(origin: Origin, seen: Iterable[SeenJob]) -> pa.Table:
-    seen = list(seen)
+def _rows_of_errors(origin: Origin, seen: Sequence[SeenJob]) -> pa.Table:
     pairs = [(reading.job.job_id, error) for reading in seen for error in reading.job.errors]
     gone = [reading.job.job_id for reading in seen if not reading.job.errors]
     rows = _arrow(
@@ -358,8 +357,7 @@ def _rows_of_errors(origin: Origin, seen: Iterable[SeenJob]) -> pa.Table:
     return _with_tombstones(JOB_ERRORS, origin, rows, gone)
 
 
-def _rows_of_linkages(origin: Origin, seen: Iterable[SeenJob]) -> pa.Table:
-    seen = list(seen)
+def _rows_of_linkages(origin: Origin, seen: Sequence[SeenJob]) -> pa.Table:
     jobs = [reading.job for reading in seen]
     linkages = [linkage for job in jobs for linkage in job.linkages]
     related_ids = [linkage.id for linkage in linkages]
