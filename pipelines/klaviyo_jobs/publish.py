@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import fcntl
 import glob
+import itertools
+import operator
 import os
 import shutil
 import tempfile
@@ -123,13 +125,21 @@ def _run_views(copy: Path, config: dict[str, str | bool | int | float | list[str
         ).fetchall()
         views = [name for (name,) in found]
 
-        def run_view(name: str) -> None:
+        def run_view(name: str) -> bool:
+            """Tell whether the memory was enough beside the others."""
             with connection.cursor() as cursor:
-                cursor.execute(f"select * from {VIEW_SCHEMA}.{name} limit 1").fetchall()
+                try:
+                    cursor.execute(f"select * from {VIEW_SCHEMA}.{name} limit 1").fetchall()
+                except duckdb.OutOfMemoryException:
+                    return False
+            return True
 
-        # Side by side: most of them keep one processor busy and not two.
+        # Side by side, as most of them keep one processor busy and not two; then those that need the memory alone.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(run_view, views))
+            was_enough = list(pool.map(run_view, views))
+        for name in itertools.compress(views, map(operator.not_, was_enough)):
+            connection.execute("set threads = 1")
+            connection.execute(f"select * from {VIEW_SCHEMA}.{name} limit 1").fetchall()
         [(count,)] = connection.execute(f"select count(*) from {RAW_SCHEMA}.jobs").fetchall()
     return views, count
 
