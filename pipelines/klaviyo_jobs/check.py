@@ -19,7 +19,8 @@ import duckdb
 from klaviyo_jobs.errors import ThresholdError
 from klaviyo_jobs.kinds import KINDS
 from klaviyo_jobs.settings import CheckSettings
-from klaviyo_jobs.views import SCHEMA, read_checks
+from klaviyo_jobs.views import read_checks
+from klaviyo_jobs.warehouse import VIEW_SCHEMA
 
 _FAILED_SHARE: Final = f"""
     select
@@ -27,7 +28,7 @@ _FAILED_SHARE: Final = f"""
         job_kind,
         sum(failed_count) / sum(total_count) as value,
         format('{{}} of {{}} operations', cast(sum(failed_count) as bigint), cast(sum(total_count) as bigint)) as seen
-    from {SCHEMA}.jobs
+    from {VIEW_SCHEMA}.jobs
     where outcome in ('succeeded', 'partly_failed', 'failed')
         and total_count > 0
         and completed_at_utc >= (current_timestamp at time zone 'UTC') - to_seconds($window)
@@ -44,7 +45,7 @@ _STUCK: Final = f"""
             arg_max(job_id, age_seconds),
             strftime(min(created_at_utc), '%Y-%m-%d %H:%M:%S')
         ) as seen
-    from {SCHEMA}.stuck_jobs
+    from {VIEW_SCHEMA}.stuck_jobs
     group by account, job_kind
     order by account, job_kind
 """
@@ -55,7 +56,7 @@ _FRESHNESS: Final = f"""
         age_seconds as value,
         coalesce('last complete at ' || strftime(last_complete_at_utc, '%Y-%m-%d %H:%M:%S'), 'never complete')
         || coalesce('; ' || last_error, '') as seen
-    from {SCHEMA}.listing_freshness
+    from {VIEW_SCHEMA}.listing_freshness
     order by account, job_kind
 """
 _REJECTED: Final = f"""
@@ -64,16 +65,16 @@ _REJECTED: Final = f"""
         job_kind,
         count(*) as value,
         'the newest: ' || arg_max(reason, rejected_at_utc) as seen
-    from {SCHEMA}.rejected_records
+    from {VIEW_SCHEMA}.rejected_records
     where rejected_at_utc >= (current_timestamp at time zone 'UTC') - to_seconds($window)
     group by account, job_kind
     order by account, job_kind
 """
 _WHERE_TO_LOOK: Final = {
-    "failed_share": f"select * from {SCHEMA}.error_ranking order by occurrences desc",
-    "stuck_jobs": f"from {SCHEMA}.stuck_jobs",
-    "listing_age_seconds": f"from {SCHEMA}.listing_freshness",
-    "rejected_records": f"from {SCHEMA}.rejected_records",
+    "failed_share": f"select * from {VIEW_SCHEMA}.error_ranking order by occurrences desc",
+    "stuck_jobs": f"from {VIEW_SCHEMA}.stuck_jobs",
+    "listing_age_seconds": f"from {VIEW_SCHEMA}.listing_freshness",
+    "rejected_records": f"from {VIEW_SCHEMA}.rejected_records",
 }
 
 

@@ -13,7 +13,7 @@ import duckdb
 
 from klaviyo_jobs.lock import RunNote
 from klaviyo_jobs.rows import LISTINGS
-from klaviyo_jobs.warehouse import RAW_SCHEMA
+from klaviyo_jobs.warehouse import RAW_SCHEMA, transaction
 
 
 def tell_of_ended(connection: duckdb.DuckDBPyConnection, notes: Iterable[RunNote]) -> None:
@@ -24,8 +24,7 @@ def tell_of_ended(connection: duckdb.DuckDBPyConnection, notes: Iterable[RunNote
     run is missing. Telling twice changes nothing.
     """
     table = f"{RAW_SCHEMA}.{LISTINGS.name}"
-    connection.begin()
-    try:
+    with transaction(connection):
         for note in notes:
             run_id = note.run_id or f"{note.since}-{note.pid}"
             for account, kind in note.listings:
@@ -52,7 +51,3 @@ def tell_of_ended(connection: duckdb.DuckDBPyConnection, notes: Iterable[RunNote
                     """,
                     {**key, "error": note.ending, "since": note.since},
                 )
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise

@@ -66,7 +66,8 @@ def announced(command: str, *, ping_url: str | None = None, webhook_url: str | N
         # An unexpected error may quote anything; its class says enough here.
         text = ours.headline if ours else type(error).__name__
         _ping(ping_url, "fail" if exit_code == 1 else str(exit_code), rid, str(ours or text), is_hurried=is_hurried)
-        _post(webhook_url, _object_of(command, exit_code, text, ours, announcement), is_hurried=is_hurried)
+        if webhook_url:
+            _send("webhook_url", webhook_url, is_hurried, json=_object_of(command, exit_code, text, ours, announcement))
         raise
     _ping(ping_url, "0", rid, announcement.text)
 
@@ -92,11 +93,6 @@ def _ping(url: str | None, signal: str, rid: str, text: str, *, is_hurried: bool
     query = "&".join(filter(None, [parts.query, f"rid={rid}"]))
     address = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{signal}", query=query))
     _send("ping_url", address, is_hurried, data=text[:_BODY_CHARACTERS].encode())
-
-
-def _post(url: str | None, body: dict[str, Any], *, is_hurried: bool) -> None:
-    if url:
-        _send("webhook_url", url, is_hurried, json=body)
 
 
 def _send(setting: str, url: str, is_hurried: bool, **body: Any) -> None:

@@ -16,7 +16,7 @@ import pendulum
 
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.rows import JOB_ERRORS, JOB_LINKAGES, JOB_OBSERVATIONS, JOBS, LISTINGS, REJECTED_RECORDS
-from klaviyo_jobs.warehouse import RAW_SCHEMA, has_table
+from klaviyo_jobs.warehouse import RAW_SCHEMA, has_table, transaction
 
 # A job stays in its listing for seven days; what may come back tomorrow must not be deleted today.
 LEAST_AGE: Final = pendulum.duration(days=8)
@@ -72,16 +72,11 @@ def prune(
         # Last: the others are found through it.
         clauses[JOBS.name] = "created_at < $before"
     counts = {}
-    connection.begin()
-    try:
+    with transaction(connection):
         for table, clause in clauses.items():
             if not has_table(connection, table):
                 continue
             verb = "select count(*)" if is_rehearsal else "delete"
             result = connection.execute(f"{verb} from {RAW_SCHEMA}.{table} where {clause}", {"before": before})
             [(counts[table],)] = result.fetchall()
-        connection.commit()
-    except duckdb.Error:
-        connection.rollback()
-        raise
     return counts

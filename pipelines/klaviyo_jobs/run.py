@@ -11,7 +11,7 @@ import shutil
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -178,7 +178,7 @@ def run(
             RunLock(warehouse, names, wait_seconds=lock_wait_seconds) as lock,
             stop.told(),
             warehouse_errors(warehouse),
-            ExitStack() as stack,
+            _working_directory(lock) as working_directory,
         ):
 
             def enter(step: str, run_id: str = "") -> None:
@@ -186,7 +186,6 @@ def run(
                 lock.enter_step(step, run_id)
                 LOGGER.info("step %s", step)
 
-            working_directory = stack.enter_context(_working_directory(lock))
             enter("recover")
             # Held open until the end: whoever opens the file in the middle is refused, instead of failing the load.
             with open_warehouse(warehouse, wait_seconds=settings.warehouse_wait_seconds) as connection:

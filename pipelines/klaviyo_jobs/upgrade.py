@@ -13,7 +13,7 @@ import duckdb
 
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.rows import TABLES
-from klaviyo_jobs.warehouse import RAW_SCHEMA
+from klaviyo_jobs.warehouse import RAW_SCHEMA, transaction
 
 
 def add_missing_columns(connection: duckdb.DuckDBPyConnection) -> None:
@@ -22,8 +22,7 @@ def add_missing_columns(connection: duckdb.DuckDBPyConnection) -> None:
         "select table_name, column_name from duckdb_columns() where schema_name = ?", (RAW_SCHEMA,)
     ).fetchall()
     present = set(found)
-    connection.begin()
-    try:
+    with transaction(connection):
         for table in TABLES.values():
             if all(name != table.name for name, _ in present):
                 continue
@@ -32,7 +31,3 @@ def add_missing_columns(connection: duckdb.DuckDBPyConnection) -> None:
                 if (table.name, column) not in present:
                     LOGGER.info("adding the column %s.%s to the warehouse", table.name, column)
                     connection.execute(f"alter table {RAW_SCHEMA}.{table.name} add column {column} {column_type}")
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
 from klaviyo_jobs.errors import SettingError, WarehouseError
+from klaviyo_jobs.warehouse import VIEW_SCHEMA, transaction
 
-SCHEMA: Final = "klaviyo"
 LAYERS: Final = ("settings", "base", "marts")
 
 _PACKAGE: Final = Path(__file__).parent
@@ -78,18 +78,13 @@ def apply_views(
     }
     root = folder or find_sql()
     files = [file for layer in LAYERS for file in sorted((root / layer).glob("*.sql"))]
-    connection.begin()
-    try:
-        connection.execute(f"create schema if not exists {SCHEMA}")
+    with transaction(connection):
+        connection.execute(f"create schema if not exists {VIEW_SCHEMA}")
         for file in files:
             sql = file.read_text(encoding="utf-8")
             _apply_file(connection, file, _with_settings(sql, settings) if file.parent.name == "settings" else sql)
         names = [file.stem for file in files]
         _drop_views_except(connection, names)
-    except BaseException:
-        connection.rollback()
-        raise
-    connection.commit()
     return names
 
 
@@ -122,7 +117,7 @@ def _apply_file(connection: duckdb.DuckDBPyConnection, file: Path, sql: str) -> 
         connection.execute(sql)
     except duckdb.Error as error:
         raise WarehouseError(
-            f"view {SCHEMA}.{file.stem} cannot be made from {file}: {str(error).splitlines()[0]}",
+            f"view {VIEW_SCHEMA}.{file.stem} cannot be made from {file}: {str(error).splitlines()[0]}",
             data="the tables and all views are as they were.",
             next_step="a missing table of klaviyo_raw comes with the first `klaviyo-jobs run`; "
             "for anything else correct the file.",
@@ -141,17 +136,18 @@ def _with_settings(sql: str, settings: dict[str, str | int | None]) -> str:
 def _drop_views_except(connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
     present = connection.execute(
         "select view_name from duckdb_views() where database_name = current_database() and schema_name = ?",
-        [SCHEMA],
+        [VIEW_SCHEMA],
     ).fetchall()
     for (name,) in present:
         if name not in names:
-            connection.execute(f'drop view {SCHEMA}."{name}"')
+            connection.execute(f'drop view {VIEW_SCHEMA}."{name}"')
 
 
 def check_zone(zone: str, connection: duckdb.DuckDBPyConnection | None = None) -> None:
     """Raise SettingError if the database does not know the time zone *zone*; any connection will do."""
     try:
-        (connection or duckdb.connect()).execute("select current_timestamp at time zone ?", [zone])
+        with nullcontext(connection) if connection else duckdb.connect() as asked:
+            asked.execute("select current_timestamp at time zone ?", [zone])
     except duckdb.Error as error:
         raise SettingError(
             f"reporting_timezone {zone!r} is not a time zone that the database knows.",

@@ -66,6 +66,18 @@ def open_warehouse(
     return connection
 
 
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Do what the block does with *connection* all or not at all."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
 def mark_contract(connection: duckdb.DuckDBPyConnection) -> None:
     """Note in the warehouse which contract its tables follow."""
     connection.execute(f"comment on table {RAW_SCHEMA}.jobs is '{_CONTRACT_PREFIX}{CONTRACT_VERSION}'")

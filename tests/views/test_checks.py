@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from klaviyo_jobs.rows import ENTITY_TABLES, TABLES
-from klaviyo_jobs.views import SCHEMA, apply_views, read_checks
+from klaviyo_jobs.views import apply_views, read_checks
+from klaviyo_jobs.warehouse import VIEW_SCHEMA
 
 from .conftest import Warehouse, at
 
@@ -89,7 +90,7 @@ def test_the_grain_of_every_table_and_view_is_checked(warehouse: Warehouse) -> N
     """Included resources may have no table, and the settings are one row by their text; all others are named."""
     views = set(apply_views(warehouse.connection)) - {"reporting_settings"}
 
-    assert [view for view in views if f"'{SCHEMA}.{view}'" not in CHECKS["grain_of_views"]] == []
+    assert [view for view in views if f"'{VIEW_SCHEMA}.{view}'" not in CHECKS["grain_of_views"]] == []
     assert [
         table for table in set(TABLES) - set(ENTITY_TABLES) if f"'klaviyo_raw.{table}'" not in CHECKS["grain_of_tables"]
     ] == []
