@@ -26,7 +26,7 @@ from pathlib import Path
 import duckdb
 import requests
 
-from klaviyo_jobs.publish import publish
+from klaviyo_jobs.warehouse.publish import publish
 
 KEY = "pk_sandbox_default"
 HEADERS = {"Authorization": f"Klaviyo-API-Key {KEY}", "revision": "2026-07-15"}

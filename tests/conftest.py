@@ -6,21 +6,14 @@ The network is real HTTP to the sandbox, the warehouse a real file; nothing of o
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
 
-from klaviyo_jobs.run import RunSummary, run
-from klaviyo_jobs.settings import Settings
 from klaviyo_sandbox import Sandbox
-
-NOW = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
+from support.loads import NOW, Load, Warehouse
 
 
 @pytest.fixture(autouse=True)
@@ -41,56 +34,10 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-@dataclass(frozen=True)
-class Warehouse:
-    """A DuckDB file that a test loads into and asks."""
-
-    path: Path
-
-    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of *query*."""
-        with duckdb.connect(str(self.path)) as connection:
-            return connection.execute(query, parameters).fetchall()
-
-    def value(self, query: str, *parameters: Any) -> Any:
-        """Return the one value that *query* gives."""
-        [(value,)] = self.rows(query, *parameters)
-        return value
-
-    def count(self, table: str) -> int:
-        """Return how many rows *table* of the schema `klaviyo_raw` has."""
-        count: int = self.value(f"select count(*) from klaviyo_raw.{table}")
-        return count
-
-
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     """A path for a warehouse that does not exist yet."""
     return Warehouse(tmp_path / "warehouse.duckdb")
-
-
-class Load:
-    """Runs the extractor against the sandbox, as the command does."""
-
-    def __init__(self, sandbox: Sandbox, warehouse: Warehouse) -> None:
-        self._sandbox = sandbox
-        self._warehouse = warehouse
-
-    def __call__(self, **settings: Any) -> RunSummary:
-        """Run once; *settings* are added to the sandbox's address and key."""
-        return run(self.settings(**settings), self._warehouse.path)
-
-    def refresh(self, **settings: Any) -> RunSummary:
-        """Run once with --full-refresh."""
-        return run(self.settings(**settings), self._warehouse.path, full_refresh=True)
-
-    def replay(self, **settings: Any) -> RunSummary:
-        """Run once with --replay-rejected."""
-        return run(self.settings(**settings), self._warehouse.path, replays=True)
-
-    def settings(self, **settings: Any) -> Settings:
-        """The sandbox's address and key, and *settings*."""
-        return Settings(**{"base_url": self._sandbox.base_url, "api_key": self._sandbox.key, **settings})
 
 
 @pytest.fixture

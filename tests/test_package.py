@@ -13,7 +13,7 @@ import pytest
 import klaviyo_jobs
 import klaviyo_sandbox
 from klaviyo_jobs.errors import WarehouseError
-from klaviyo_jobs.views import find_sql
+from klaviyo_jobs.warehouse.views import find_sql
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -67,7 +67,7 @@ def test_the_wheel_holds_every_module_and_every_view(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
 
     modules = {
-        path.relative_to(REPOSITORY / "pipelines").as_posix() for path in (REPOSITORY / "pipelines").glob("*/*.py")
+        path.relative_to(REPOSITORY / "pipelines").as_posix() for path in (REPOSITORY / "pipelines").rglob("*.py")
     }
     views = {f"klaviyo_jobs/{path.relative_to(REPOSITORY).as_posix()}" for path in (REPOSITORY / "sql").rglob("*.sql")}
     assert "klaviyo_jobs/sql/base/jobs.sql" in names
@@ -76,7 +76,7 @@ def test_the_wheel_holds_every_module_and_every_view(wheel: Path) -> None:
     info = f"klaviyo_jobs-{klaviyo_jobs.__version__}.dist-info"
     assert f"{info}/licenses/LICENSE" in names
     entry_points = zipfile.ZipFile(wheel).read(f"{info}/entry_points.txt").decode()
-    assert "klaviyo-jobs = klaviyo_jobs.cli:main" in entry_points
+    assert "klaviyo-jobs = klaviyo_jobs.cli.commands:main" in entry_points
 
 
 def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
 
 def test_the_installed_package_finds_its_own_views(installed: Path, tmp_path: Path) -> None:
     """Inside the package, not at the top of a repository."""
-    ended = python(installed, tmp_path, "-c", "from klaviyo_jobs.views import find_sql; print(find_sql())")
+    ended = python(installed, tmp_path, "-c", "from klaviyo_jobs.warehouse.views import find_sql; print(find_sql())")
 
     assert (ended.stdout.strip(), ended.returncode) == (str(installed / "klaviyo_jobs" / "sql"), 0), ended.stderr
 
@@ -132,7 +132,7 @@ def test_importing_the_source_does_not_import_the_sandbox(tmp_path: Path) -> Non
         [
             sys.executable,
             "-c",
-            "import sys, klaviyo_jobs.cli; print([name for name in sys.modules if name.startswith('klaviyo_sandbox')])",
+            "import sys, klaviyo_jobs.cli.commands; print([name for name in sys.modules if name.startswith('klaviyo_sandbox')])",
         ],
         cwd=tmp_path,
         capture_output=True,

@@ -22,11 +22,11 @@ from urllib.parse import quote
 import dlt
 import pytest
 
-from builders import job_object
-from conftest import NOW
 from klaviyo_jobs import klaviyo_jobs
-from klaviyo_jobs.kinds import KINDS
+from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_sandbox import Fault, Sandbox
+from support.builders import job_object
+from support.loads import NOW
 
 # Characters that JSON, addresses and base64 each write in their own way.
 KEY: Final = "pk_4711+geheim/Schluessel=="
@@ -317,7 +317,7 @@ def test_an_unexpected_error_shows_no_key(demo: Sandbox, tmp_path: Path) -> None
     # Python imports this module at its start.
     (tmp_path / "home" / "sitecustomize.py").write_text(
         "import msgspec\n"
-        "import klaviyo_jobs.client as client\n"
+        "import klaviyo_jobs.api.client as client\n"
         "def fail(body, decode):\n"
         "    raise LookupError('nobody thought of this')\n"
         "client._decoded = fail\n"
@@ -431,10 +431,10 @@ def test_a_key_that_a_server_gives_back_goes_nowhere(
 ) -> None:
     """Wherever in its answer: neither the warehouse nor a log line nor an error has the key in it."""
     from klaviyo_jobs.errors import KlaviyoJobsError
-    from klaviyo_jobs.run import run
+    from klaviyo_jobs.runs.run import run
     from klaviyo_jobs.settings import Settings
 
-    monkeypatch.setattr("klaviyo_jobs.client.BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.001)
     monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__MAX_ATTEMPTS", "2")
     echo = Echo(make)
     shown: list[str] = []

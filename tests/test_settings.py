@@ -13,7 +13,7 @@ from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
 from klaviyo_jobs.errors import SettingError
-from klaviyo_jobs.kinds import KINDS
+from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.settings import (
     ApiKey,
     Settings,

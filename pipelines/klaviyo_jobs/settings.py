@@ -23,7 +23,7 @@ from dlt.common.typing import SecretSentinel, TSecretStrValue
 from urllib3.util import parse_url
 
 from klaviyo_jobs.errors import SettingError
-from klaviyo_jobs.kinds import ENTITIES, KINDS, JobKind
+from klaviyo_jobs.model.kinds import ENTITIES, KINDS, JobKind
 
 T = TypeVar("T", bound=BaseConfiguration)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Load, Warehouse
 from klaviyo_sandbox import Sandbox
+from support.loads import Load, Warehouse
 
 FOLDER = os.environ.get("KLAVIYO_OPENAPI_DIR")
 if not FOLDER:

@@ -1,78 +1,13 @@
-"""
-A warehouse with the raw tables, empty: rows go in as dicts, the views' answers come out as plain values.
-
-Times are written as text, in UTC, on the way in (`at`) and on the way out (`Warehouse.rows`).
-"""
+"""A fixture: a warehouse in memory with every raw table and every view."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
-from typing import Any
 
-import duckdb
-import pyarrow as pa
 import pytest
 
-from klaviyo_jobs.rows import TABLES, TOMBSTONE
-from klaviyo_jobs.views import apply_views
-
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "jobs": {"status": "complete"},
-    "job_errors": {"position": 0, "code": "invalid", "title": "Invalid input"},
-    "job_linkages": {"position": 0, "relationship": "items", "related_type": "catalog-item"},
-    "listings": {"is_complete": True},
-    "rejected_records": {"position": 0},
-}
-
-
-def at(text: str) -> datetime:
-    """Return the moment that *text* names in UTC, e.g. `2026-07-15 10:00`."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-class Warehouse:
-    """A DuckDB database in memory with the tables of `klaviyo_raw` and the views of `klaviyo`."""
-
-    def __init__(self) -> None:
-        self.connection = duckdb.connect()
-        self.connection.execute("create schema klaviyo_raw")
-        for table in TABLES.values():
-            empty = table.schema.empty_table()
-            self.connection.register("empty", empty)
-            self.connection.execute(f"create table klaviyo_raw.{table.name} as select * from empty")
-            self.connection.unregister("empty")
-
-    def apply(self, **settings: Any) -> None:
-        """Apply the views again, with *settings*."""
-        apply_views(self.connection, **settings)
-
-    def insert(self, table: str, *rows: dict[str, Any]) -> None:
-        """Add *rows*: a column that a row lacks gets a usual value, or null."""
-        schema = TABLES[table].schema
-        usual = {"account": "default", "job_kind": "item-create", "run_id": "R1", **_DEFAULTS.get(table, {})}
-        for row in rows:
-            assert set(row) <= set(schema.names) - {TOMBSTONE}
-        filled = pa.Table.from_pylist([{**usual, **row} for row in rows], schema=schema)
-        self.connection.register("filled", filled)
-        self.connection.execute(f"insert into klaviyo_raw.{table} select * from filled")
-        self.connection.unregister("filled")
-
-    def jobs(self, *rows: dict[str, Any]) -> None:
-        """Add jobs; all were created on 2026-07-15 at 10:00 unless they say otherwise."""
-        self.insert("jobs", *({"created_at": at("2026-07-15 10:00"), **row} for row in rows))
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Return what *sql* answers, with times and dates as text."""
-        return [
-            tuple(str(value) if isinstance(value, date) else value for value in row)
-            for row in self.connection.execute(sql).fetchall()
-        ]
-
-    def value(self, sql: str) -> Any:
-        """Return the one value that *sql* answers."""
-        [(value,)] = self.rows(sql)
-        return value
+from klaviyo_jobs.warehouse.views import apply_views
+from support.views import Warehouse
 
 
 @pytest.fixture

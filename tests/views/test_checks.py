@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from klaviyo_jobs.rows import ENTITY_TABLES, TABLES
-from klaviyo_jobs.views import apply_views, read_checks
-from klaviyo_jobs.warehouse import VIEW_SCHEMA
-
-from .conftest import Warehouse, at
+from klaviyo_jobs.model.tables import ENTITY_TABLES, TABLES
+from klaviyo_jobs.warehouse.engines.duckdb import VIEW_SCHEMA
+from klaviyo_jobs.warehouse.views import apply_views, read_checks
+from support.views import Warehouse, at
 
 CHECKS = read_checks()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Warehouse, at
+from support.views import Warehouse, at
 
 COPIES: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
     (

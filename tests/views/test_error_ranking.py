@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import Warehouse, at
+from support.views import Warehouse, at
 
 ALL = "select * from klaviyo.error_ranking order by account, job_kind, occurrences desc, fingerprint"
 

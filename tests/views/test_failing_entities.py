@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Warehouse, at
+from support.views import Warehouse, at
 
 SKU = "$custom:::$default:::SKU-1"
 ALL = "select * from klaviyo.failing_entities order by account, related_id"

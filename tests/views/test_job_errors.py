@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from .conftest import Warehouse, at
+from support.views import Warehouse, at
 
 
 def test_an_error_comes_with_its_jobs_status_and_creation(warehouse: Warehouse) -> None:

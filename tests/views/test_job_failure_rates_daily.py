@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import Warehouse, at
+from support.views import Warehouse, at
 
 ALL = "select * from klaviyo.job_failure_rates_daily order by account, job_kind, day"
 END = at("2026-07-15 11:00")

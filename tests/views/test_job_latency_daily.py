@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import Warehouse, at
+from support.views import Warehouse, at
 
 ALL = "select * from klaviyo.job_latency_daily order by account, job_kind, day"
 

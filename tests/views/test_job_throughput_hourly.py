@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from .conftest import Warehouse, at
+from support.views import Warehouse, at
 
 ALL = "select * from klaviyo.job_throughput_hourly order by account, job_kind, hour_utc"
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Warehouse, at
+from support.views import Warehouse, at
 
 
 def test_a_job_comes_with_its_raw_columns_renamed_and_in_utc(warehouse: Warehouse) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from .conftest import Warehouse, at
+from support.views import Warehouse, at
 
 KNOWN = "select account, job_kind, last_complete_at_utc, last_error from klaviyo.listing_freshness order by 1, 2"
 

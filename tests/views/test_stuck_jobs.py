@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from .conftest import Warehouse
+from support.views import Warehouse
 
 IDS = "select job_id from klaviyo.stuck_jobs order by job_id"
 

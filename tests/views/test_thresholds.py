@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from klaviyo_jobs.check import Finding, breach_of, look, render_findings
+from klaviyo_jobs.monitor.check import Finding, breach_of, look, render_findings
 from klaviyo_jobs.settings import CheckSettings
-
-from .conftest import Warehouse
+from support.views import Warehouse
 
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)

@@ -6,9 +6,8 @@ import duckdb
 import pytest
 
 from klaviyo_jobs.errors import SettingError, WarehouseError
-from klaviyo_jobs.views import LAYERS, apply_views, find_sql
-
-from .conftest import Warehouse
+from klaviyo_jobs.warehouse.views import LAYERS, apply_views, find_sql
+from support.views import Warehouse
 
 VIEWS = """
     select view_name from duckdb_views()

@@ -1,0 +1,132 @@
+"""
+Read the body of an answer within bounds, and decode it however odd its text is.
+
+In:     an open answer.
+Out:    its bytes; what a decoder makes of them; the first thing that an error body says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+import requests
+
+T = TypeVar("T")
+
+# A hundred jobs of a hundred resources with errors stay below 3 MB; a hundred included items of 100 kB below 12 MB.
+BODY_BYTES: Final = 64 * 2**20
+# A decoder makes an object of some 70 bytes of each value; the largest answer of the above has a million.
+BODY_VALUES: Final = 2_000_000
+
+# What `_mended` looks at: texts, brackets, and the words that are no JSON numbers.
+_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]|-?(?:NaN|Infinity)', re.DOTALL)
+# One half of a surrogate pair without the other; a pair, or an escaped backslash before a `u`, is passed over.
+_HALF_PAIR: Final = re.compile(
+    r"(?P<whole>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\[^u])|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+# Deeper than any answer, and well within what the decoder takes.
+_DEPTH: Final = 100
+
+_CHUNK_BYTES: Final = 256 * 1024
+
+
+class BodyError(Exception):
+    """An answer whose body cannot be used: cut, too large, or not the JSON it should be."""
+
+
+class _ErrorSource(msgspec.Struct):
+    pointer: Any = None
+    parameter: Any = None
+
+
+class _ApiErrorObject(msgspec.Struct):
+    code: Any = None
+    title: Any = None
+    detail: Any = None
+    source: _ErrorSource | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    errors: list[_ApiErrorObject]
+
+
+def _read_body(response: requests.Response) -> bytes:
+    """Read the whole body as it comes, within its bounds of size."""
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > BODY_BYTES:
+            raise BodyError(f"larger than {BODY_BYTES // 2**20} MiB")
+    body = b"".join(chunks)
+    if body.count(b",") > BODY_VALUES:
+        raise BodyError(f"made of more than {BODY_VALUES:,} values")
+    return body
+
+
+def _decoded(body: bytes, decode: Callable[[bytes], T]) -> T:
+    """
+    Decode *body*; a text that only a lenient reader takes for JSON is mended first.
+
+    Half a surrogate pair and bytes that are no UTF-8 become a replacement character, NaN and Infinity become strings,
+    and so does what is nested without end; so that one odd value costs at most the record it is in.
+    """
+    try:
+        body.decode()
+        return decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        mended = _mended(body.decode(errors="replace")).encode()
+        try:
+            return decode(mended)
+        except (msgspec.DecodeError, RecursionError):
+            raise error from None
+
+
+def _mended(text: str) -> str:
+    """Replace what a strict reader of JSON stumbles over; everything else, numbers included, stays to the letter."""
+    parts: list[str] = []
+    done = depth = 0
+    for token in _TOKEN.finditer(text):
+        first = token[0][0]
+        if first in "[{":
+            depth += 1
+            if depth == _DEPTH + 1:
+                parts.append(text[done : token.start()])
+                done = token.start()
+        elif first in "]}":
+            if depth == _DEPTH + 1:
+                parts.append('"nested too deep"')
+                done = token.end()
+            depth -= 1
+        elif depth <= _DEPTH and (first != '"' or "\\u" in token[0]):
+            parts += [text[done : token.start()], _mended_token(token[0])]
+            done = token.end()
+    return "".join([*parts, text[done:]])
+
+
+def _mended_token(token: str) -> str:
+    """Return NaN and the like as a string, and a string without halves of surrogate pairs."""
+    if token[0] != '"':
+        return f'"{token}"'
+    return _HALF_PAIR.sub(lambda half: half["whole"] or r"\ufffd", token)
+
+
+def _first_detail(body: bytes) -> str:
+    """Return what the first error of an error body says, ready to follow a status, or nothing."""
+    try:
+        errors = msgspec.json.decode(body, type=_ErrorBody).errors
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    for error in errors:
+        if text := error.detail or error.title or error.code:
+            return f": {_printable(str(text))[:300]}"
+    return ""
+
+
+def _printable(text: str) -> str:
+    """Return *text* without the characters that would move a terminal's cursor or end a line."""
+    return "".join(char if char.isprintable() else " " for char in text)

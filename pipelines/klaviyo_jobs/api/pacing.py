@@ -1,0 +1,140 @@
+"""
+Pace requests, so that Klaviyo never has to refuse one: one budget for each account and rate class, for all threads.
+
+In:     the limits of `kinds.py`, then those that answers announce (`RateLimit-Limit`, `RateLimit-Remaining`).
+Out:    `Budget.permit`, a context that opens when a request may be sent and closes when it is answered.
+How:    Klaviyo counts in fixed windows of a second and of a minute whose beginnings nobody tells.
+        The minute: a place in the budget is free again 60 s after its request was *answered*, so that however long
+        requests travel no 60 s can see more of them than allowed; this costs one answer's time a minute.
+        The second: requests leave evenly, at 95 % of the burst limit or two below it, with at most 2 % of it to
+        catch up after a stall; the rest is for requests that travel unevenly.
+Why:    No limiter library gives a place back by the time of the answer, spaces requests, and takes announced limits.
+Source: Klaviyo guide "Rate limits, status codes, and errors"; headers recorded 2026-09-04 describe the one-second
+        window: `RateLimit-Limit: 75, 75;w=1, 750;w=60`, `RateLimit-Remaining: 74`, `RateLimit-Reset: 0`.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from klaviyo_jobs.model.kinds import RateLimit
+
+MINUTE_SECONDS: Final = 60.0
+_RATE_SHARE: Final = 0.95
+_SPARE: Final = 2
+_LEAST_RATE_SHARE: Final = 0.6
+_CATCH_UP_SHARE: Final = 0.02
+# Below this share of a second's requests it was not us who used the second up.
+_OWN_SHARE: Final = 0.8
+_REMEMBERED_SECONDS: Final = 5.0
+# How long a waiting thread sleeps at the most before it looks again, so that a pause ended early is noticed.
+_LONGEST_NAP_SECONDS: Final = 0.5
+
+_WINDOW: Final = re.compile(r"(\d+)\s*;\s*w\s*=\s*(\d+)")
+
+
+class Budget:
+    """
+    The requests that one account may send in one rate class.
+
+    Args:
+        limit: What is allowed until an answer announces something else.
+    """
+
+    def __init__(self, limit: RateLimit) -> None:
+        self._default = limit
+        self._announced: dict[str, RateLimit] = {}
+        self._limit = limit
+        self._lock = threading.Condition()
+        self._next_at = 0.0
+        self._under_way = 0
+        self._answered: deque[float] = deque()
+        # When the last requests left, a few seconds' worth.
+        self._left: deque[float] = deque()
+
+    @property
+    def limit(self) -> RateLimit:
+        """What is allowed now."""
+        return self._limit
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        """Wait until a request may be sent; leave the context when it is answered, or has failed."""
+        with self._lock:
+            while (wait := self._wait_seconds(time.monotonic())) > 0:
+                self._lock.wait(min(wait, _LONGEST_NAP_SECONDS))
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self._answered.append(time.monotonic())
+                self._lock.notify()
+
+    def _wait_seconds(self, now: float) -> float:
+        """Return how long to wait, or take the next place and return 0."""
+        while self._answered and self._answered[0] <= now - MINUTE_SECONDS:
+            self._answered.popleft()
+        if self._under_way + len(self._answered) >= self._limit.steady:
+            return self._answered[0] + MINUTE_SECONDS - now if self._answered else _LONGEST_NAP_SECONDS
+        if now < self._next_at:
+            return self._next_at - now
+        rate = _rate_of(self._limit)
+        catch_up = self._limit.burst * _CATCH_UP_SHARE / rate
+        self._next_at = max(self._next_at, now - catch_up) + 1 / rate
+        self._left.append(now)
+        while self._left[0] < now - _REMEMBERED_SECONDS:
+            self._left.popleft()
+        return 0
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for *seconds*: the API has said so to one of the requests, and means all of them."""
+        with self._lock:
+            self._next_at = max(self._next_at, time.monotonic() + seconds)
+
+    def learn(self, endpoint: str, headers: Mapping[str, str], sent_at: float) -> None:
+        """
+        Take over what an answer says of the limits.
+
+        Args:
+            endpoint: Whose limits; the strictest of all that share the budget counts.
+            headers: Of the answer; those of a 429 say nothing.
+            sent_at: When its request was sent (monotonic clock).
+        """
+        announced = parse_limit(headers.get("RateLimit-Limit", ""))
+        with self._lock:
+            if announced is not None and self._announced.get(endpoint) != announced:
+                self._announced[endpoint] = announced
+                limits = self._announced.values()
+                self._limit = RateLimit(min(limit.burst for limit in limits), min(limit.steady for limit in limits))
+                self._lock.notify_all()
+            if headers.get("RateLimit-Remaining") == "0":
+                own = sum(sent_at - 1 < moment <= sent_at for moment in self._left)
+                if own < self._limit.burst * _OWN_SHARE:
+                    # Somebody else reads with the same account: leave the rest of that second to them.
+                    self._next_at = max(self._next_at, sent_at + 1)
+
+
+def _rate_of(limit: RateLimit) -> float:
+    """Return how many requests leave in a second: evenly, and so few that uneven travel overruns no window."""
+    return max(min(limit.burst * _RATE_SHARE, limit.burst - _SPARE), limit.burst * _LEAST_RATE_SHARE)
+
+
+def parse_limit(header: str) -> RateLimit | None:
+    """Read `75, 75;w=1, 750;w=60`; None unless it gives a second's and a minute's quota, both above zero."""
+    quotas = {int(window): int(quota) for quota, window in _WINDOW.findall(header)}
+    burst, steady = quotas.get(1, 0), quotas.get(int(MINUTE_SECONDS), 0)
+    return RateLimit(burst, steady) if burst > 0 and steady > 0 else None
+
+
+def least_seconds(limit: RateLimit, calls: int) -> float:
+    """Return the least time that *limit* leaves for *calls*: a burst fills a minute, whose rest is spent waiting."""
+    full_minutes, rest = divmod(max(calls - 1, 0), limit.steady)
+    return full_minutes * MINUTE_SECONDS + rest / _rate_of(limit)

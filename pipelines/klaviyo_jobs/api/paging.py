@@ -1,0 +1,139 @@
+"""
+Follow one listing of bulk jobs from its first page to its last.
+
+In:     a job kind from `kinds.py`.
+Out:    pages in the order served; `data` holds the JSON of each resource object, untouched.
+Ends:   when `links.next` is absent or null. An empty page is not an end.
+        A cursor that is refused starts it again, once.
+Source: Klaviyo API, revision 2026-07-15, "Get Bulk Create Catalog Items Jobs" and its eight siblings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import pendulum
+
+from klaviyo_jobs.api.client import Answer, Client, Meter
+from klaviyo_jobs.errors import PagingError, StatusError
+from klaviyo_jobs.log import LOGGER
+from klaviyo_jobs.model.kinds import JobKind
+from klaviyo_jobs.model.values import MOST_ELEMENTS
+from klaviyo_jobs.settings import origin_of
+
+
+class Links(msgspec.Struct):
+    """The `links` of a page; first, last, prev and self are of no use here."""
+
+    next: str | None = None
+
+
+class PageBody(msgspec.Struct):
+    """One answer of a list endpoint: `{"data": [{...}, ...], "links": {"next": "https://..." or null}}`."""
+
+    data: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MOST_ELEMENTS)]
+    links: Links | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """
+    One answer of a listing.
+
+    Attributes:
+        number: Counted from 1.
+        url: What was asked for.
+        data: The JSON of 0 to 100 resource objects.
+        received_at: When its last byte arrived (UTC).
+    """
+
+    number: int
+    url: str
+    data: list[msgspec.Raw]
+    received_at: pendulum.DateTime
+
+
+_decode_page = msgspec.json.Decoder(PageBody).decode
+
+
+def iter_pages(client: Client, kind: JobKind, meter: Meter) -> Iterator[Page]:
+    """
+    Yield every page of the listing of *kind*, first to last.
+
+    The next page is on its way while the caller works on this one: a listing is a chain that nothing else can shorten.
+
+    Args:
+        client: Sends one request; has already waited and retried where that could help.
+        kind: Which of the nine listings to read.
+        meter: Counts the requests.
+    Yields:
+        Pages numbered from 1.
+    Raises:
+        PagingError: `links.next` repeats an earlier link, leads to another origin, or the pages do not end.
+        ApiError, KeyRefusedError: As `Client.fetch`.
+    """
+    url = client.base_url + kind.list_path
+    followed: set[str] = set()
+
+    def fetch(number: int, link: str) -> Answer[PageBody]:
+        return client.fetch(f"{kind.name}, page {number}", link, _decode_page, kind=kind, meter=meter)
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pages-{kind.name}") as ahead:
+        coming: Future[Answer[PageBody]] | None = ahead.submit(fetch, 1, url)
+        number = 0
+        may_restart = True
+        while coming is not None:
+            try:
+                answer, coming, number = coming.result(), None, number + 1
+            except StatusError as error:
+                if not (may_restart and error.status == 400 and number > 0 and "cursor" in error.detail.lower()):
+                    raise
+                # A cursor does not live for ever; jobs read before are recognised when they come again.
+                LOGGER.info("%s/%s: %s The listing starts again.", client.account, kind.name, error.message)
+                may_restart, url, followed = False, client.base_url + kind.list_path, set()
+                coming = ahead.submit(fetch, number + 1, url)
+                continue
+            page = Page(number, url, answer.body.data, answer.received_at)
+            followed.add(url)
+            problem = None
+            if answer.body.links is not None and answer.body.links.next is not None:
+                url = answer.body.links.next
+                problem = _problem_of_next(client, kind, number, url, followed)
+                if problem is None:
+                    coming = ahead.submit(fetch, number + 1, url)
+            yield page
+            if problem is not None:
+                raise problem
+
+
+def _problem_of_next(client: Client, kind: JobKind, number: int, url: str, followed: set[str]) -> PagingError | None:
+    """Return why the link *url* of page *number* must not be followed, or None."""
+    where = f"{kind.name}, page {number}: links.next"
+    data = "the jobs up to this page are loaded; what comes after it is not, and no absence was concluded from it."
+    if url in followed:
+        return PagingError(
+            f"{where} repeats the link of an earlier page; reading on would not end.",
+            data=data,
+            next_step="run again; if it repeats, report it to Klaviyo with the time of this run.",
+        )
+    try:
+        is_foreign = origin_of(url) != origin_of(client.base_url)
+    except ValueError:
+        is_foreign = True
+    if is_foreign:
+        return PagingError(
+            f"{where} leads away from {client.base_url}; the API key must not follow it.",
+            data=data,
+            next_step="check `base_url`; behind a proxy it must be the address that the links name.",
+        )
+    if number >= client.network.max_pages:
+        return PagingError(
+            f"{where} goes on after {number} pages (max_pages).",
+            data=data,
+            next_step="run again; raise `max_pages` if the account really has that many jobs.",
+        )
+    return None

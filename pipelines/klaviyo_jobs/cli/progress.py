@@ -1,0 +1,80 @@
+"""
+Show how far a run has got: bars on a terminal, a log line every few seconds elsewhere.
+
+In:     the outcomes of its listings, which fill while they are read.
+Out:    a drawing that leaves nothing behind, or log lines.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any, Final
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from klaviyo_jobs.cli.console import err
+from klaviyo_jobs.cli.logs import is_logging_json
+from klaviyo_jobs.cli.render import _render_listings
+from klaviyo_jobs.extract.listing import ListingOutcome
+from klaviyo_jobs.log import LOGGER
+
+# How often log lines tell how far a run has got.
+PROGRESS_SECONDS: Final = 10.0
+
+
+class Progress(StrEnum):
+    """How a run shows what it is reading."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    LOG = "log"
+    OFF = "off"
+
+
+@contextmanager
+def _progress(asked: Progress = Progress.AUTO, *, may_draw: bool = True) -> Iterator[Any]:
+    """Yield a function that shows the listings it is given while they are read."""
+    if asked is Progress.AUTO:
+        is_drawn = err.is_terminal and may_draw and not is_logging_json()
+        asked = Progress.BAR if is_drawn else Progress.LOG
+    watched: list[list[ListingOutcome]] = []
+    if asked is Progress.OFF:
+        yield None
+    elif asked is Progress.BAR:
+        with Live(
+            get_renderable=lambda: Group(*map(_render_listings, watched)),
+            # Who asks for it gets it, terminal or not.
+            console=err if err.is_terminal else Console(stderr=True, force_terminal=True),
+            transient=True,
+            refresh_per_second=5,
+        ):
+            yield watched.append
+    else:
+        ended = threading.Event()
+        teller = threading.Thread(target=_log_progress, args=(watched, ended), name="progress", daemon=True)
+        teller.start()
+        try:
+            yield watched.append
+        finally:
+            ended.set()
+            teller.join()
+
+
+def _log_progress(watched: list[list[ListingOutcome]], ended: threading.Event) -> None:
+    """Log how far the listings have got, every few seconds as long as they get any further."""
+    said = ""
+    while not ended.wait(PROGRESS_SECONDS):
+        outcomes = [outcome for each in watched for outcome in each]
+        done = sum(outcome.is_complete or outcome.error is not None for outcome in outcomes)
+        line = (
+            f"reading: {done} of {len(outcomes)} listings done, {sum(each.job_count for each in outcomes):,} jobs, "
+            f"{sum(each.detail_count for each in outcomes):,} details, "
+            f"{sum(each.meter.request_count for each in outcomes):,} calls"
+        )
+        if outcomes and line != said:
+            LOGGER.info("%s", line)
+            said = line

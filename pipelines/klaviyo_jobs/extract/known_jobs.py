@@ -1,0 +1,249 @@
+"""
+Ask the warehouse what it already holds: the only memory from one run to the next.
+
+In:     the destination of the running dlt pipeline, whatever engine it is.
+Out:    `HeldJob` by job id, and the stored rows of jobs that had not finished.
+Rule:   a job counts as held only if it arrived in a load that completed (its `run_id` is a load id with status 0 in
+        `_dlt_loads`); of a load that was cut off, the job may be there and its children not.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import pyarrow as pa
+from dlt import Pipeline
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.schema.typing import LOADS_TABLE_NAME
+from dlt.destinations.sql_client import SqlClientBase
+
+from klaviyo_jobs.model.records import Observation, State
+from klaviyo_jobs.model.tables import JOB_OBSERVATIONS, JOBS, SEEN_RANK, TIME, Table
+
+# Statuses after which a job does not change any more; any other, known or not, may still move.
+FINISHED: Final = ("complete", "cancelled")
+
+# How many ids one question names: engines bound the length of a statement.
+_LOOKUP_IDS: Final = 1000
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+_OBSERVATION: Final = ", ".join(Observation._fields)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """
+    What the warehouse holds of one job.
+
+    Attributes:
+        state: As it was last written.
+        first_seen_at: When a run first saw it.
+        last_changed_at: When a run last saw its state changed.
+        has_vanished: Whether it is marked as vanished.
+        detail_read_at: When its detail with included resources was last read, if it was.
+        is_settled: Whether it arrived in a load that completed.
+    """
+
+    state: State
+    first_seen_at: dt.datetime
+    last_changed_at: dt.datetime
+    has_vanished: bool
+    detail_read_at: dt.datetime | None
+    is_settled: bool
+
+
+class HeldJobs:
+    """
+    The warehouse's answer to "what do you hold of these jobs?", for one account and job kind.
+
+    Args:
+        pipeline: The running pipeline, whose destination and dataset are asked; None where a resource is read without
+            one, and so nothing is held.
+        account: The account's label.
+        kind: The job kind's name.
+    """
+
+    def __init__(self, pipeline: Pipeline | None, account: str, kind: str) -> None:
+        self._pipeline = pipeline
+        self._account = account
+        self._kind = kind
+        self._client: SqlClientBase[Any] | None = None
+        self._recent: dict[str, HeldJob] = {}
+        self._has_others = False
+        self._has_observations = False
+
+    def __enter__(self) -> Self:
+        if self._pipeline is not None:
+            self._client = self._pipeline.sql_client()
+            self._client.open_connection()
+            self._recall()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            self._client.close_connection()
+
+    def _recall(self) -> None:
+        """
+        Read, in one question, the jobs that the API may still list.
+
+        They are those that expire after the newest one was created, whatever the clocks say: a job that has expired is
+        no longer listed, and the newest was created before now. Any other is looked up by its id in `find`.
+        """
+        where = "j.account = %s and j.job_kind = %s"
+        self._recent = dict(
+            self._held(
+                f"""
+                {where} and (
+                    j.expires_at is null
+                    or j.expires_at > (
+                        select max(j.created_at) from {self._name(JOBS.name)} as j where {where}
+                    )
+                )
+                """,
+                *(self._account, self._kind) * 2,
+            )
+        )
+        counted = self._query(
+            f"select count(*) from {self._name(JOBS.name)} as j where {where}", self._account, self._kind
+        )
+        self._has_others = any(count != len(self._recent) for (count,) in _tuples(counted))
+        self._has_observations = not self.is_empty(JOB_OBSERVATIONS)
+
+    def find(self, job_ids: Sequence[str]) -> dict[str, HeldJob]:
+        """Return what is held of *job_ids*; those never stored are absent."""
+        held = {job_id: known for job_id in job_ids if (known := self._recent.get(job_id))}
+        if self._has_others:
+            for some in _portions([job_id for job_id in job_ids if job_id not in held]):
+                where = f"j.account = %s and j.job_kind = %s and j.job_id in ({_marks(some)})"
+                held.update(self._held(where, self._account, self._kind, *some))
+        return held
+
+    def last_observations(self, job_ids: Sequence[str]) -> dict[str, Observation]:
+        """Return the newest stored observation of each of *job_ids*, of whatever load it is."""
+        observations = {}
+        for some in _portions(job_ids if self._has_observations else ()):
+            found = self._query(
+                f"""
+                with ranked as (
+                    select
+                        job_id,
+                        {_OBSERVATION},
+                        row_number() over (partition by job_id order by observed_at desc) as nth
+                    from {self._name(JOB_OBSERVATIONS.name)}
+                    where account = %s and job_kind = %s and job_id in ({_marks(some)})
+                )
+                select job_id, {_OBSERVATION} from ranked where nth = 1
+                """,
+                self._account,
+                self._kind,
+                *some,
+            )
+            observations.update({row[0]: Observation(*row[1:]) for row in _tuples(found)})
+        return observations
+
+    def find_ranks(self, table: Table, resource_ids: Sequence[str]) -> dict[str, str]:
+        """Return the rank of those of *resource_ids* that the table of included resources holds."""
+        ranks = {}
+        for some in _portions(resource_ids):
+            found = self._query(
+                f"""
+                select {table.key[-1]}, {SEEN_RANK}
+                from {self._name(table.name)}
+                where account = %s and {table.key[-1]} in ({_marks(some)})
+                """,
+                self._account,
+                *some,
+            )
+            ranks.update({row[0]: row[1] or "" for row in _tuples(found)})
+        return ranks
+
+    def is_empty(self, table: Table) -> bool:
+        """Tell whether *table* holds no row of the account, so that nothing in it need be looked up."""
+        found = self._query(f"select 1 from {self._name(table.name)} where account = %s limit 1", self._account)
+        return found.num_rows == 0
+
+    def unfinished(self) -> pa.Table:
+        """Return the stored rows of the jobs that may still move and have not vanished, in the columns of `jobs`."""
+        found = self._query(
+            f"""
+            select {", ".join(JOBS.schema.names)}
+            from {self._name(JOBS.name)}
+            where account = %s and job_kind = %s and vanished_at is null
+                and status not in ({", ".join(f"'{status}'" for status in FINISHED)})
+            """,
+            self._account,
+            self._kind,
+        )
+        return found.cast(JOBS.schema) if found.num_rows else JOBS.schema.empty_table()
+
+    def _held(self, where: str, *parameters: str) -> Iterator[tuple[str, HeldJob]]:
+        found = self._query(
+            f"""
+            select
+                j.job_id,
+                {", ".join(f"j.{name}" for name in Observation._fields)},
+                j.created_at, j.completed_at, j.expires_at, j.first_seen_at, j.last_changed_at, j.detail_read_at,
+                case when j.vanished_at is null then 0 else 1 end as has_vanished,
+                case when l.load_id is null then 0 else 1 end as is_settled
+            from {self._name(JOBS.name)} as j
+            left join {self._name(LOADS_TABLE_NAME)} as l on l.load_id = j.run_id and l.status = 0
+            where {where}
+            """,
+            *parameters,
+        )
+        for row in _tuples(found):
+            first_seen_at, last_changed_at = row[10], row[11]
+            if first_seen_at is not None and last_changed_at is not None:  # else no run of ours wrote the row
+                yield (
+                    row[0],
+                    HeldJob(
+                        State(Observation(*row[1:7]), (row[7], row[8], row[9])),
+                        _time(first_seen_at),
+                        _time(last_changed_at),
+                        bool(row[13]),
+                        None if row[12] is None else _time(row[12]),
+                        bool(row[14]),
+                    ),
+                )
+
+    def _name(self, table: str) -> str:
+        return self._client.make_qualified_table_name(table) if self._client else table
+
+    def _query(self, sql: str, *parameters: str) -> pa.Table:
+        """Ask, and answer with no rows if there is no warehouse yet, or no such table in it."""
+        if self._client is not None:
+            try:
+                with self._client.execute_query(sql, *parameters) as cursor:
+                    found = cursor.arrow()
+                    return pa.table({}) if found is None else found
+            except DestinationUndefinedEntity:
+                pass
+        return pa.table({})
+
+
+def _tuples(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of *table*, times as microseconds since 1970: a fifth of the cost of Python's own."""
+    columns = [
+        column.cast(TIME).cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+        for column in table.itercolumns()
+    ]
+    return zip(*(column.to_pylist() for column in columns), strict=True)
+
+
+def _time(microseconds: int) -> dt.datetime:
+    return _EPOCH + dt.timedelta(microseconds=microseconds)
+
+
+def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + _LOOKUP_IDS] for start in range(0, len(ids), _LOOKUP_IDS))
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join(["%s"] * len(values))

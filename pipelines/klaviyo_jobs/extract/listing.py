@@ -1,0 +1,367 @@
+"""
+Read one listing: its pages, what is new or changed on them, the details of those jobs, and the listing's ledger row.
+
+In:     a client of one account, a job kind, and what the warehouse holds.
+Out:    batches: Arrow tables by table name, each batch complete for the jobs in it; last of all, the ledger row.
+Rules:  a job that the warehouse holds unchanged is not written again, nor is its detail read. A job that has not
+        finished and that a complete listing does not show has vanished. A failed listing keeps what it has read, says
+        so in the ledger, and concludes nothing from absence.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+import pendulum
+import pyarrow as pa
+
+from klaviyo_jobs.api.client import CONNECTIONS, Answer, Client, Meter
+from klaviyo_jobs.api.paging import Page, iter_pages
+from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, StatusError
+from klaviyo_jobs.extract.known_jobs import HeldJob, HeldJobs
+from klaviyo_jobs.extract.rows import (
+    Origin,
+    SeenJob,
+    rank_of,
+    row_of_listing,
+    rows_of_faults,
+    rows_of_jobs,
+    rows_of_resources,
+    rows_of_vanished,
+)
+from klaviyo_jobs.log import LOGGER
+from klaviyo_jobs.model.kinds import JobKind
+from klaviyo_jobs.model.parse import DetailBody, decode_detail, glimpse_state, parse_detail, parse_page
+from klaviyo_jobs.model.records import Fault, Job, Observation, Parsed, Resource, State
+from klaviyo_jobs.model.tables import ENTITY_TABLES, JOBS, LISTINGS, REJECTED_RECORDS
+
+Batch = dict[str, pa.Table]
+
+# A batch costs dlt a few milliseconds whatever its size, and its rows stay in memory until it is full.
+BATCH_JOBS: Final = 1000
+BATCH_CHILDREN: Final = 200_000
+# Seconds that an answer may take before the threads that read details no longer fill the burst limit.
+_ANSWER_SECONDS: Final = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """
+    What is to be read: all pages of one job kind of one account.
+
+    Attributes:
+        client: Reads the API for the account.
+        kind: Which of the nine listings.
+        includes: Whether the detail of each new or changed job is read, with its included resources.
+        is_full: Whether every job is read again, held or not.
+    """
+
+    client: Client
+    kind: JobKind
+    includes: bool
+    is_full: bool = False
+
+
+@dataclass(slots=True)
+class ListingOutcome:
+    """
+    How one listing goes or went: the numbers of its ledger row, and what else there is to tell.
+
+    Attributes:
+        unmodelled: Names of members that no column models; their values are in the columns `extra`.
+        error: What ended it early, or kept it from reading details.
+    """
+
+    account: str
+    kind: JobKind
+    page_count: int = 0
+    job_count: int = 0
+    changed_count: int = 0
+    detail_count: int = 0
+    rejected_count: int = 0
+    is_complete: bool = False
+    unmodelled: set[str] = field(default_factory=set)
+    error: KlaviyoJobsError | None = None
+    meter: Meter = field(default_factory=Meter)
+
+    @property
+    def name(self) -> str:
+        """The listing's name in messages and logs, e.g. `default/item-create`."""
+        return f"{self.account}/{self.kind.name}"
+
+
+@dataclass(slots=True)
+class _Change:
+    """A job that is new or changed: how it was last read, and what the warehouse held of it before."""
+
+    job: Job
+    read_at: dt.datetime
+    known: HeldJob | None
+    last_observation: Observation | None
+    detail_read_at: dt.datetime | None = None
+
+    def seen(self) -> SeenJob:
+        """Return what is to be written of the job."""
+        state = self.job.state
+        known = self.known
+        is_same = known is not None and known.state == state
+        return SeenJob(
+            job=self.job,
+            read_at=self.read_at,
+            first_seen_at=known.first_seen_at if known else self.read_at,
+            last_changed_at=known.last_changed_at if known and is_same else self.read_at,
+            # The detail of an unchanged job, read by an earlier run, is still that of the job.
+            detail_read_at=self.detail_read_at or (known.detail_read_at if known and is_same else None),
+            is_observed=state.observation != self.last_observation,
+        )
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What is read and not yet handed on."""
+
+    seen: list[SeenJob] = field(default_factory=list)
+    resources: dict[str, tuple[str, Resource]] = field(default_factory=dict)
+    faults: list[tuple[int, str, Fault]] = field(default_factory=list)
+    child_count: int = 0
+
+    def add(self, seen: SeenJob) -> None:
+        self.seen.append(seen)
+        self.child_count += len(seen.job.errors) + len(seen.job.linkages)
+
+    def add_resource(self, job_id: str, resource: Resource) -> None:
+        other = self.resources.get(resource.resource_id)
+        if other is None or rank_of(*other) < rank_of(job_id, resource):
+            self.resources[resource.resource_id] = job_id, resource
+
+    def is_full(self) -> bool:
+        return len(self.seen) >= BATCH_JOBS or self.child_count + len(self.resources) >= BATCH_CHILDREN
+
+
+class ListingReader:
+    """
+    Reads one listing, once.
+
+    Args:
+        listing: What to read.
+        origin: The columns that all its rows share.
+        held: What the warehouse holds, open.
+        positions: Numbers the rejected records of the account in this run.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        *,
+        origin: Origin,
+        held: HeldJobs,
+        positions: Iterator[int],
+    ) -> None:
+        self._client = listing.client
+        self._kind = listing.kind
+        self._includes = listing.includes
+        self._is_full = listing.is_full
+        self._origin = origin
+        self._held = held
+        self._positions = positions
+        self._pending = _Pending()
+        self._seen_ids: set[str] = set()
+        self._may_conclude_absence = True
+        self._outage: KlaviyoJobsError | None = None
+        self._holds_resources = False
+        self.outcome = ListingOutcome(listing.client.account, listing.kind)
+
+    def iter_batches(self) -> Generator[Batch]:
+        """
+        Yield the listing's batches, then its ledger row.
+
+        An error of the API ends the listing, not the iteration: it stands in `outcome.error` and in the ledger.
+        """
+        started_at = pendulum.now("UTC")
+        # In a new warehouse there is nothing that a read could fall behind.
+        self._holds_resources = self._includes and not self._held.is_empty(ENTITY_TABLES[self._kind.entity.plural])
+        try:
+            if self._includes:
+                yield from self._iter_with_details()
+            else:
+                yield from self._iter_listed()
+            self.outcome.is_complete = True
+        except KlaviyoJobsError as error:
+            # Why the listing is incomplete comes before what kept it from reading a detail.
+            self.outcome.error = error
+            if not isinstance(error, KeyRefusedError):  # the client has said so, once for all listings
+                LOGGER.warning("%s: %s", self.outcome.name, error.headline)
+        if self._pending.seen or self._pending.faults:
+            yield self._flush()
+        if self.outcome.is_complete and self._may_conclude_absence:
+            yield from self._iter_vanished()
+        yield {LISTINGS.name: self._ledger_row(started_at)}
+
+    def count_changes(self) -> None:
+        """Read the pages only and count in `outcome` what a run would read and write; no detail is read."""
+        try:
+            for page in iter_pages(self._client, self._kind, self.outcome.meter):
+                changes = self._changes_on(page)
+                self.outcome.detail_count += len(changes) if self._includes else 0
+            self.outcome.is_complete = True
+        except KlaviyoJobsError as error:
+            self.outcome.error = error
+
+    def _iter_listed(self) -> Iterator[Batch]:
+        for page in iter_pages(self._client, self._kind, self.outcome.meter):
+            for change in self._changes_on(page):
+                self._pending.add(change.seen())
+            if self._pending.is_full():
+                yield self._flush()
+
+    def _iter_with_details(self) -> Iterator[Batch]:
+        """Read details while the listing goes on, a bounded number at once, and keep the order of the listing."""
+        under_way: deque[tuple[_Change, Future[Answer[DetailBody]]]] = deque()
+        threads = min(CONNECTIONS, 1 + int(self._client.limit_of(self._kind).burst * _ANSWER_SECONDS))
+        with ThreadPoolExecutor(threads, thread_name_prefix=f"details-{self._kind.name}") as pool:
+            try:
+                for page in iter_pages(self._client, self._kind, self.outcome.meter):
+                    for change in self._changes_on(page):
+                        under_way.append((change, pool.submit(self._fetch_detail, change.job.job_id)))
+                        if len(under_way) > 2 * threads:
+                            self._finish(*under_way.popleft())
+                        if self._pending.is_full():
+                            yield self._flush()
+            finally:
+                # After a failed page as well: what the listing showed is kept, with its detail or without.
+                while under_way:
+                    self._finish(*under_way.popleft())
+
+    def _changes_on(self, page: Page) -> list[_Change]:
+        """Return the jobs of *page* that are new to the warehouse or differ from what it holds."""
+        glimpses = [glimpse_state(self._kind, raw) for raw in page.data]
+        held = self._held.find([glimpse[0] for glimpse in glimpses if glimpse])
+        to_parse: list[tuple[int, msgspec.Raw]] = []
+        for index, (glimpse, raw) in enumerate(zip(glimpses, page.data, strict=True)):
+            if glimpse and self._is_held(glimpse[1], held.get(glimpse[0])):
+                self._seen_ids.add(glimpse[0])
+            else:
+                to_parse.append((index, raw))
+        parsed = parse_page(self._kind, to_parse)
+        self._keep_faults(parsed, f"{self._kind.list_path} (page {page.number})")
+        # A record that cannot be read may be any job.
+        self._may_conclude_absence &= len(parsed.jobs) == len(to_parse)
+        # The list may move while it is read, and show a job on two pages.
+        jobs = {job.job_id: job for job in reversed(parsed.jobs) if job.job_id not in self._seen_ids}
+        held |= self._held.find([job_id for job_id in jobs if job_id not in held])
+        changed = [job for job in reversed(jobs.values()) if not self._is_held(job.state, held.get(job.job_id))]
+        self._seen_ids.update(jobs)
+        self.outcome.page_count = page.number
+        self.outcome.job_count = len(self._seen_ids)
+        self.outcome.changed_count += len(changed)
+        # What the job's row says is not enough: a load that was cut off may have left a later observation.
+        observations = {
+            **{job_id: known.state.observation for job_id, known in held.items() if known.is_settled},
+            **self._held.last_observations([job.job_id for job in changed]),
+        }
+        return [_Change(job, page.received_at, held.get(job.job_id), observations.get(job.job_id)) for job in changed]
+
+    def _is_held(self, state: State, known: HeldJob | None) -> bool:
+        """Tell whether the warehouse holds the job as it is, so that there is nothing to read or write."""
+        if self._is_full or known is None or not known.is_settled or known.has_vanished:
+            return False
+        return known.state == state and not (self._includes and known.detail_read_at is None)
+
+    def _fetch_detail(self, job_id: str) -> Answer[DetailBody]:
+        """Read one detail, unless the API has gone away before: it is no better for the next."""
+        if self._outage is not None:
+            raise self._outage
+        return self._client.fetch(
+            f"{self._kind.name}, job {job_id}",
+            self._detail_path(job_id),
+            decode_detail,
+            kind=self._kind,
+            meter=self.outcome.meter,
+            params={"include": self._kind.entity.plural},
+        )
+
+    def _detail_path(self, job_id: str) -> str:
+        return f"{self._kind.list_path}/{quote(job_id, safe='')}"
+
+    def _finish(self, change: _Change, detail: Future[Answer[DetailBody]]) -> None:
+        """Take the detail's word for the job, or the listing's where the detail cannot be had."""
+        job_id = change.job.job_id
+        try:
+            answer = detail.result()
+        except StatusError as error:
+            # A 404 is a job that left between listing and detail: it keeps the row that the listing gave it.
+            if error.status != 404:
+                self.outcome.error = self.outcome.error or error
+        except KlaviyoJobsError as error:
+            self._outage = error
+            self.outcome.error = self.outcome.error or error
+        else:
+            self.outcome.detail_count += 1
+            parsed = parse_detail(self._kind, answer.body)
+            if parsed.jobs and parsed.jobs[0].job_id != job_id:
+                found = Fault(
+                    "$.data.id", f"expected {job_id!r}, found {parsed.jobs[0].job_id!r}", bytes(answer.body.data)
+                )
+                parsed = Parsed(faults=[found])
+            else:
+                change.detail_read_at = answer.received_at
+            self._keep_faults(parsed, self._detail_path(job_id))
+            if parsed.jobs:
+                change.job, change.read_at = parsed.jobs[0], answer.received_at
+            for resource in parsed.resources:
+                self._pending.add_resource(job_id, resource)
+        self._pending.add(change.seen())
+
+    def _keep_faults(self, parsed: Parsed, endpoint: str) -> None:
+        self.outcome.unmodelled |= parsed.unmodelled
+        self.outcome.rejected_count += len(parsed.faults)
+        self._pending.faults += [(next(self._positions), f"GET {endpoint}", fault) for fault in parsed.faults]
+
+    def _flush(self) -> Batch:
+        pending, self._pending = self._pending, _Pending()
+        batch = rows_of_jobs(self._origin, pending.seen)
+        if pending.resources:
+            table = ENTITY_TABLES[self._kind.entity.plural]
+            ranks = self._held.find_ranks(table, list(pending.resources)) if self._holds_resources else {}
+            # Not behind what is held: an older job's read must not undo a newer one's.
+            newest = [
+                read for resource_id, read in pending.resources.items() if rank_of(*read) >= ranks.get(resource_id, "")
+            ]
+            if newest:
+                batch[table.name] = rows_of_resources(self._origin, table, newest)
+        if pending.faults:
+            batch[REJECTED_RECORDS.name] = rows_of_faults(self._origin, pending.faults, pendulum.now("UTC"))
+        return {name: rows for name, rows in batch.items() if rows.num_rows}
+
+    def _iter_vanished(self) -> Iterator[Batch]:
+        """Mark the jobs that had not finished and that the complete listing does not show."""
+        unfinished = self._held.unfinished()
+        is_gone = [job_id not in self._seen_ids for job_id in unfinished.column("job_id").to_pylist()]
+        if any(is_gone):
+            vanished = unfinished.filter(pa.array(is_gone))
+            yield {JOBS.name: rows_of_vanished(vanished, self._origin.run_id, pendulum.now("UTC"))}
+
+    def _ledger_row(self, started_at: dt.datetime) -> pa.Table:
+        outcome = self.outcome
+        return row_of_listing(
+            self._origin,
+            started_at=started_at,
+            finished_at=pendulum.now("UTC"),
+            is_complete=outcome.is_complete,
+            page_count=outcome.page_count,
+            job_count=outcome.job_count,
+            changed_count=outcome.changed_count,
+            detail_count=outcome.detail_count,
+            rejected_count=outcome.rejected_count,
+            request_count=outcome.meter.request_count,
+            retry_count=outcome.meter.retry_count,
+            throttled_seconds=outcome.meter.throttled_seconds,
+            error=outcome.error.headline if outcome.error else None,
+        )

@@ -1,0 +1,252 @@
+"""
+Flatten parsed records into one Arrow batch a table.
+
+In:     records of `model/records.py`, each with what the warehouse already knows of it.
+Out:    Arrow tables, with the columns that `model/tables.py` declares.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+from klaviyo_jobs.model.kinds import JobKind
+from klaviyo_jobs.model.records import Fault, Job, Resource, external_id_of
+from klaviyo_jobs.model.tables import (
+    JOB_ERRORS,
+    JOB_LINKAGES,
+    JOB_OBSERVATIONS,
+    JOBS,
+    LISTINGS,
+    REJECTED_RECORDS,
+    TOMBSTONE,
+    Table,
+)
+
+# What is kept of a record that cannot be read; five times the largest job that Klaviyo documents.
+RAW_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where rows come from: the columns that all rows of one listing share."""
+
+    account: str
+    kind: JobKind
+    run_id: str
+    api_revision: str
+
+
+@dataclass(slots=True)
+class SeenJob:
+    """
+    A job that is to be written.
+
+    Attributes:
+        job: As it was last read.
+        read_at: When it was last read.
+        first_seen_at: When it was first seen, by this run or an earlier one.
+        last_changed_at: When a run last saw its state changed.
+        detail_read_at: When its detail with included resources was last read; None if only the listing was.
+        is_observed: Whether its status and counts differ from those of the last observation.
+    """
+
+    job: Job
+    read_at: dt.datetime
+    first_seen_at: dt.datetime
+    last_changed_at: dt.datetime
+    detail_read_at: dt.datetime | None = None
+    is_observed: bool = True
+
+
+def rows_of_jobs(origin: Origin, seen: Sequence[SeenJob]) -> dict[str, pa.Table]:
+    """
+    Return the rows of *seen* jobs: their own, those of their errors and linkages, and their observations.
+
+    A job without errors (or linkages) gets one tombstone row in their place: earlier ones may be stored, be it by a
+    load that was cut off and of which nothing else tells.
+    """
+    jobs = [reading.job for reading in seen]
+    observed = [reading for reading in seen if reading.is_observed]
+    return {
+        JOBS.name: _arrow(
+            JOBS,
+            len(jobs),
+            account=origin.account,
+            job_kind=origin.kind.name,
+            job_id=[job.job_id for job in jobs],
+            status=[job.status for job in jobs],
+            created_at=[job.created_at for job in jobs],
+            completed_at=[job.completed_at for job in jobs],
+            expires_at=[job.expires_at for job in jobs],
+            total_count=[job.total_count for job in jobs],
+            completed_count=[job.completed_count for job in jobs],
+            failed_count=[job.failed_count for job in jobs],
+            error_count=[job.error_count for job in jobs],
+            linkage_count=[job.linkage_count for job in jobs],
+            first_seen_at=[reading.first_seen_at for reading in seen],
+            last_changed_at=[reading.last_changed_at for reading in seen],
+            detail_read_at=[reading.detail_read_at for reading in seen],
+            api_revision=origin.api_revision,
+            extra=[job.extra for job in jobs],
+            run_id=origin.run_id,
+        ),
+        JOB_ERRORS.name: _rows_of_errors(origin, seen),
+        JOB_LINKAGES.name: _rows_of_linkages(origin, seen),
+        JOB_OBSERVATIONS.name: _arrow(
+            JOB_OBSERVATIONS,
+            len(observed),
+            account=origin.account,
+            job_kind=origin.kind.name,
+            job_id=[reading.job.job_id for reading in observed],
+            observed_at=[reading.read_at for reading in observed],
+            status=[reading.job.status for reading in observed],
+            total_count=[reading.job.total_count for reading in observed],
+            completed_count=[reading.job.completed_count for reading in observed],
+            failed_count=[reading.job.failed_count for reading in observed],
+            error_count=[reading.job.error_count for reading in observed],
+            linkage_count=[reading.job.linkage_count for reading in observed],
+            run_id=origin.run_id,
+        ),
+    }
+
+
+def _rows_of_errors(origin: Origin, seen: Sequence[SeenJob]) -> pa.Table:
+    pairs = [(reading.job.job_id, error) for reading in seen for error in reading.job.errors]
+    gone = [reading.job.job_id for reading in seen if not reading.job.errors]
+    rows = _arrow(
+        JOB_ERRORS,
+        len(pairs),
+        account=origin.account,
+        job_kind=origin.kind.name,
+        job_id=[job_id for job_id, _ in pairs],
+        position=[error.position for _, error in pairs],
+        error_id=[error.error_id for _, error in pairs],
+        code=[error.code for _, error in pairs],
+        title=[error.title for _, error in pairs],
+        detail=[error.detail for _, error in pairs],
+        source_pointer=[error.source_pointer for _, error in pairs],
+        related_id=[error.related_id for _, error in pairs],
+        meta=[error.meta for _, error in pairs],
+        run_id=origin.run_id,
+    )
+    return _with_tombstones(JOB_ERRORS, origin, rows, gone)
+
+
+def _rows_of_linkages(origin: Origin, seen: Sequence[SeenJob]) -> pa.Table:
+    jobs = [reading.job for reading in seen]
+    linkages = [linkage for job in jobs for linkage in job.linkages]
+    related_ids = [linkage.id for linkage in linkages]
+    gone = [reading.job.job_id for reading in seen if not reading.job.linkages]
+    rows = _arrow(
+        JOB_LINKAGES,
+        len(linkages),
+        account=origin.account,
+        job_kind=origin.kind.name,
+        job_id=[job.job_id for job in jobs for _ in job.linkages],
+        position=[position for job in jobs for position in job.linkage_positions],
+        relationship=origin.kind.entity.plural,
+        related_type=[linkage.type for linkage in linkages],
+        related_id=related_ids,
+        external_id=[external_id_of(related_id) for related_id in related_ids],
+        run_id=origin.run_id,
+    )
+    return _with_tombstones(JOB_LINKAGES, origin, rows, gone)
+
+
+def _with_tombstones(table: Table, origin: Origin, rows: pa.Table, job_ids: list[str]) -> pa.Table:
+    tombstones = _arrow(
+        table,
+        len(job_ids),
+        account=origin.account,
+        job_kind=origin.kind.name,
+        job_id=job_ids,
+        position=0,
+        **{TOMBSTONE: True},
+    )
+    return pa.concat_tables([rows, tombstones])
+
+
+def rows_of_resources(origin: Origin, table: Table, resources: Sequence[tuple[str, Resource]]) -> pa.Table:
+    """Return the rows of included *resources*, each with the id of the job whose detail held it."""
+    named = {column for _, resource in resources[:1] for column in resource.columns}
+    return _arrow(
+        table,
+        len(resources),
+        account=origin.account,
+        **{resources[0][1].entity.id_column: [resource.resource_id for _, resource in resources]}
+        | {column: [resource.columns[column] for _, resource in resources] for column in named},
+        seen_in_job_id=[job_id for job_id, _ in resources],
+        seen_rank=[rank_of(job_id, resource) for job_id, resource in resources],
+        extra=[resource.extra for _, resource in resources],
+        run_id=origin.run_id,
+    )
+
+
+def rank_of(job_id: str, resource: Resource) -> str:
+    """Return the value of `seen_rank`: of two reads of a resource the later state has the higher one."""
+    updated_at: dt.datetime | None = resource.columns["updated_at"]
+    return f"{updated_at.isoformat(timespec='microseconds') if updated_at else ''} {job_id}"
+
+
+def rows_of_faults(origin: Origin, faults: Sequence[tuple[int, str, Fault]], rejected_at: dt.datetime) -> pa.Table:
+    """Return the rows of what could not be read: position in the run, endpoint, fault."""
+    return _arrow(
+        REJECTED_RECORDS,
+        len(faults),
+        account=origin.account,
+        run_id=origin.run_id,
+        position=[position for position, _, _ in faults],
+        job_kind=origin.kind.name,
+        endpoint=[endpoint for _, endpoint, _ in faults],
+        json_path=[fault.json_path for _, _, fault in faults],
+        reason=[fault.reason for _, _, fault in faults],
+        raw=[fault.raw[:RAW_BYTES].decode(errors="replace") for _, _, fault in faults],
+        rejected_at=rejected_at,
+    )
+
+
+def row_of_listing(origin: Origin, **columns: Any) -> pa.Table:
+    """Return the one row that a listing leaves in the ledger."""
+    return _arrow(
+        LISTINGS,
+        1,
+        account=origin.account,
+        job_kind=origin.kind.name,
+        run_id=origin.run_id,
+        api_revision=origin.api_revision,
+        **columns,
+    )
+
+
+def rows_of_vanished(held: pa.Table, run_id: str, vanished_at: dt.datetime) -> pa.Table:
+    """Return stored rows of `jobs`, marked as vanished by this run."""
+    for name, value in (("vanished_at", vanished_at), ("run_id", run_id)):
+        index = JOBS.schema.get_field_index(name)
+        field = JOBS.schema.field(index)
+        held = held.set_column(index, field, pa.repeat(pa.scalar(value, field.type), held.num_rows))
+    return held
+
+
+def _arrow(table: Table, count: int, **columns: Any) -> pa.Table:
+    """
+    Return *count* rows of *table*.
+
+    A list gives one value a row, anything else is the value of all rows, and a column not named is null.
+    """
+    arrays = []
+    for column in table.schema:
+        value = columns.pop(column.name, None)
+        if isinstance(value, list):
+            arrays.append(pa.array(value, column.type))
+        elif value is None:
+            arrays.append(pa.nulls(count, column.type))
+        else:
+            arrays.append(pa.repeat(pa.scalar(value, column.type), count))
+    if columns:
+        raise TypeError(f"{table.name} has no column {', '.join(columns)}")
+    return pa.Table.from_arrays(arrays, schema=table.schema)

@@ -1,0 +1,153 @@
+"""
+The dlt source: nine resources over nine listings.
+
+In:     settings of the section `sources.klaviyo_jobs`.
+Out:    resources `item_create_jobs` ... `category_delete_jobs`. Each fills the tables of the schema `klaviyo_raw` with
+        Arrow tables, so dlt's row normaliser never sees a row.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import dlt
+from dlt.extract import DltResource
+from dlt.extract.items import DataItemWithMeta
+
+from klaviyo_jobs.api.client import Client
+from klaviyo_jobs.extract.listing import Listing, ListingOutcome
+from klaviyo_jobs.extract.loads import _Loads
+from klaviyo_jobs.model.kinds import JobKind
+from klaviyo_jobs.model.tables import ENTITY_TABLES, TABLES
+from klaviyo_jobs.settings import (
+    DEFAULT_BASE_URL,
+    DEFAULT_REVISION,
+    Settings,
+    check_base_url,
+    check_revision,
+    include_of,
+    keys_of,
+    kinds_of,
+    read_network_settings,
+)
+
+SCHEMA_NAME: Final = "klaviyo_jobs"
+
+
+@dlt.source(name=SCHEMA_NAME, section=SCHEMA_NAME, spec=Settings)
+def klaviyo_jobs(
+    api_key: str | None = None,
+    accounts: Mapping[str, str] | None = None,
+    base_url: str = DEFAULT_BASE_URL,
+    revision: str = DEFAULT_REVISION,
+    kinds: Sequence[str] | None = None,
+    include: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    full_refresh: bool = False,
+    outcomes: list[ListingOutcome] | None = None,
+) -> Iterable[DltResource]:
+    """
+    Read a Klaviyo account's catalog bulk jobs, their errors, linkages and included resources.
+
+    Args:
+        api_key: Private API key with the scope `catalogs:read`.
+        accounts: Label to API key, to read several accounts; instead of *api_key*.
+        base_url: The API's address; https, or http on this machine.
+        revision: The API revision to ask for.
+        kinds: Job kinds to read, e.g. `["item-create"]`; all nine by default.
+        include: Relationships whose resources are read from the details of new and changed create and update jobs:
+            `categories` (the default), `items`, `variants`; an empty list reads no details.
+        labels: Which of *accounts* to read; all by default.
+        full_refresh: Read and write every job that is listed, whatever the warehouse holds; history is kept.
+        outcomes: Collects how each listing went. A failed listing is then only recorded, here and in the table
+            `listings`, and the others are loaded; without it the first failure is raised and nothing is loaded.
+    Returns:
+        A source whose resources fill `jobs`, `job_errors`, `job_linkages`, `job_observations`, `listings`,
+        `rejected_records` and a table for each included relationship.
+    Raises:
+        SettingError: A setting is missing or cannot be used.
+    """
+    asked = Settings(
+        api_key=api_key,
+        accounts=None if accounts is None else dict(accounts),
+        base_url=base_url,
+        revision=revision,
+        kinds=None if kinds is None else list(kinds),
+        include=None if include is None else list(include),
+    )
+    yield from _resources_of(listings_of(asked, labels=labels, full_refresh=full_refresh), outcomes)
+
+
+def listings_of(
+    settings: Settings, *, labels: Sequence[str] | None = None, full_refresh: bool = False
+) -> list[Listing]:
+    """
+    Return the listings that *settings* ask for, kind by kind.
+
+    Args:
+        labels: The accounts to read; all by default.
+        full_refresh: Whether to read and write every job listed, held or not.
+    Raises:
+        SettingError: A setting is missing or cannot be used.
+    """
+    base_url, revision = check_base_url(settings.base_url), check_revision(settings.revision)
+    included = include_of(settings.include)
+    wanted = kinds_of(settings.kinds)
+    network = read_network_settings()
+    clients = [
+        Client(label, key, base_url=base_url, revision=revision, network=network)
+        for label, key in keys_of(settings.api_key, settings.accounts, labels).items()
+    ]
+    return [
+        Listing(client, kind, kind.can_include and kind.entity.plural in included, full_refresh)
+        for kind in wanted
+        for client in clients
+    ]
+
+
+@dlt.source(name=SCHEMA_NAME, section=SCHEMA_NAME)
+def source_of(
+    listings: Sequence[Listing], outcomes: list[ListingOutcome], on_recalled: Callable[[str], None]
+) -> Iterable[DltResource]:
+    """
+    Return the source of *listings* as the command reads them: failures go into *outcomes* and are not raised.
+
+    Args:
+        on_recalled: Called with the run id when the first listing knows what the warehouse holds, and reading begins.
+    """
+    yield from _resources_of(listings, outcomes, on_recalled)
+
+
+def _resources_of(
+    listings: Sequence[Listing],
+    outcomes: list[ListingOutcome] | None,
+    on_recalled: Callable[[str], None] | None = None,
+) -> Iterator[DltResource]:
+    by_kind: dict[JobKind, list[Listing]] = defaultdict(list)
+    for listing in listings:
+        by_kind[listing.kind].append(listing)
+    # The table of categories always: that a kind does not include them now says nothing of the views on them.
+    included = {"categories"} | {kind.entity.plural for kind, [first, *_] in by_kind.items() if first.includes}
+    loads = _Loads(
+        [table for name, table in TABLES.items() if name not in ENTITY_TABLES or name in included],
+        outcomes,
+        on_recalled,
+    )
+
+    @dlt.transformer
+    def with_details(listing: Listing) -> Iterator[DataItemWithMeta | None]:
+        yield from loads.iter_rows([listing])
+
+    @dlt.resource
+    def listed(listings: Sequence[Listing]) -> Iterator[DataItemWithMeta | None]:
+        yield from loads.iter_rows(listings)
+
+    for kind, of_accounts in by_kind.items():
+        if of_accounts[0].includes:
+            parent = dlt.resource(of_accounts, name=kind.listing_name, selected=False)
+            yield parent
+            yield parent | with_details.with_name(kind.resource_name)
+        else:
+            yield listed.with_name(kind.resource_name)(of_accounts)

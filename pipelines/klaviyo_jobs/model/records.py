@@ -1,0 +1,164 @@
+"""
+What one answer holds, as records: jobs, their errors and linkages, included resources, and what could not be read.
+
+In:     nothing; `parse.py` makes them.
+Out:    the types that every room above speaks in.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from klaviyo_jobs.model.kinds import Entity
+
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """
+    Something that could not be read.
+
+    Attributes:
+        json_path: Where, from the top of the answer, e.g. `$.data[3].attributes.created_at`.
+        reason: What was expected and what was found.
+        raw: The JSON of the smallest record around it.
+    """
+
+    json_path: str
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """One member of a job's `errors`; every part is optional. `meta` is JSON, undocumented, and names the entity."""
+
+    position: int
+    error_id: str | None
+    code: str | None
+    title: str | None
+    detail: str | None
+    source_pointer: str | None
+    related_id: str | None
+    meta: str | None
+
+
+class Linkage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """One `{type, id}` pair of a job's relationship: an entity that the job has dealt with successfully so far."""
+
+    type: str | None
+    id: str | None
+
+
+class Observation(NamedTuple):
+    """What one observation of a job records."""
+
+    status: str | None
+    total_count: int | None
+    completed_count: int | None
+    failed_count: int | None
+    error_count: int | None
+    linkage_count: int | None
+
+
+class State(NamedTuple):
+    """
+    All that tells whether a job changed since it was stored.
+
+    Attributes:
+        observation: Status and counts.
+        times: `created_at`, `completed_at` and `expires_at` in microseconds since 1970, cheap to keep and to compare.
+    """
+
+    observation: Observation
+    times: tuple[int | None, int | None, int | None]
+
+
+@dataclass(slots=True)
+class Job:
+    """
+    A bulk job as one answer shows it.
+
+    Attributes:
+        linkages: What its relationship holds, in the order served.
+        linkage_positions: The place of each linkage in the answer; not 0, 1, 2 ... only where one could not be read.
+        unread_error_count: Errors that could not be read; likewise *unread_linkage_count*.
+        extra: A JSON object of the members that no column models.
+    """
+
+    job_id: str
+    status: str
+    created_at: dt.datetime
+    completed_at: dt.datetime | None
+    expires_at: dt.datetime | None
+    total_count: int | None
+    completed_count: int | None
+    failed_count: int | None
+    errors: list[JobError] = field(default_factory=list)
+    linkages: list[Linkage] = field(default_factory=list)
+    linkage_positions: Sequence[int] = ()
+    unread_error_count: int = 0
+    unread_linkage_count: int = 0
+    extra: str | None = None
+
+    @property
+    def error_count(self) -> int:
+        """Errors that the API holds of the job, those that could not be read included."""
+        return len(self.errors) + self.unread_error_count
+
+    @property
+    def linkage_count(self) -> int:
+        """Linkages that the API holds of the job, those that could not be read included."""
+        return len(self.linkages) + self.unread_linkage_count
+
+    @property
+    def state(self) -> State:
+        """The job's state, to be compared with a stored one."""
+        counts = (self.total_count, self.completed_count, self.failed_count, self.error_count, self.linkage_count)
+        times = (_microseconds(self.created_at), _microseconds(self.completed_at), _microseconds(self.expires_at))
+        return State(Observation(self.status, *counts), times)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """An included item, variant or category: its id, its attributes by column name, and what no column models."""
+
+    entity: Entity
+    resource_id: str
+    columns: dict[str, Any]
+    extra: str | None
+
+
+@dataclass(slots=True)
+class Parsed:
+    """
+    What one answer held.
+
+    Attributes:
+        jobs: Those that could be read.
+        resources: Included resources that could be read.
+        faults: What could not be read.
+        unmodelled: Names of members that no column models; their values are in `extra`.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    resources: list[Resource] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    unmodelled: set[str] = field(default_factory=set)
+
+
+def _microseconds(time: dt.datetime | None) -> int | None:
+    return None if time is None else (time - _EPOCH) // _MICROSECOND
+
+
+def external_id_of(related_id: str | None) -> str | None:
+    """Return the shop's own id of a compound id, None if *related_id* is not compound."""
+    parts = related_id.split(":::", 2) if related_id else []
+    return parts[2] if len(parts) == 3 else None

@@ -1,0 +1,96 @@
+"""
+Put the diagnosis together, and draw it as a checklist.
+
+In:     the path of a warehouse and the accounts to look at.
+Out:    `Diagnosis`, and its lines.
+"""
+
+from __future__ import annotations
+
+import platform
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import pendulum
+
+from klaviyo_jobs import __version__
+from klaviyo_jobs.errors import KlaviyoJobsError
+from klaviyo_jobs.monitor.doctor.api import _call_all, _check_api
+from klaviyo_jobs.monitor.doctor.machine import _PACKAGES, _check_disk, _check_lock, _check_versions, _check_warehouse
+from klaviyo_jobs.monitor.doctor.result import Check, Diagnosis, _failed, _masked
+from klaviyo_jobs.monitor.doctor.settings import _check_settings, _problems_of, _read_settings
+from klaviyo_jobs.settings import (
+    Settings,
+)
+
+
+def examine(*, warehouse: Path | None = None, labels: Sequence[str] | None = None) -> Diagnosis:
+    """
+    Look at the settings, the API, the warehouse's place and the versions.
+
+    Args:
+        warehouse: The DuckDB file; what the settings say by default.
+        labels: The accounts to look at; all by default.
+    """
+    diagnosis = Diagnosis(pendulum.now("UTC"))
+    checks: list[Check] = []
+    path = warehouse or Path(Settings().warehouse)
+    try:
+        settings, network, diagnosis.origins = _read_settings(warehouse)
+    except KlaviyoJobsError as error:
+        checks.append(_failed("setting", error))
+    else:
+        path = warehouse or Path(settings.warehouse)
+        problems = _problems_of(settings, labels)
+        checks += _check_settings(diagnosis.origins, problems)
+        if not problems:
+            diagnosis.calls = _call_all(settings, network, labels)
+            checks += _check_api(diagnosis, settings)
+    path = path.absolute()
+    checks += [*_check_warehouse(path), *_check_lock(path), *_check_disk(path)]
+    diagnosis.versions = {
+        "klaviyo-jobs": __version__,
+        **{name: metadata.version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+    }
+    checks += _check_versions(diagnosis.versions)
+    diagnosis.checks = [
+        replace(check, message=_masked(check.message), next_step=check.next_step and _masked(check.next_step))
+        for check in checks
+    ]
+    return diagnosis
+
+
+def render_diagnosis(diagnosis: Diagnosis, width: int) -> str:
+    """Return the checklist as plain text, *width* columns wide: state, name, what was found, what to do next."""
+    lines = [f"klaviyo-jobs doctor, {diagnosis.checked_at.format('YYYY-MM-DD HH:mm:ss')} UTC", ""]
+    indent = " " * 17
+    for check in diagnosis.checks:
+        state = "FAIL" if check.state == "fail" else check.state
+        head = f"{state:<6}{check.name:<11}"
+        account = f"{check.account}: " if check.account and repr(check.account) not in check.message else ""
+        lines += _wrapped(account + check.message, width, head, indent)
+        if check.next_step:
+            lines += _wrapped(f"Next: {check.next_step}", width, indent, indent + " " * 6)
+    warnings = diagnosis.count("warn")
+    lines += [
+        "",
+        f"{diagnosis.count('ok')} ok, {warnings} warning{'' if warnings == 1 else 's'}, "
+        f"{diagnosis.count('fail')} failed" + (f"; exit code {diagnosis.exit_code}." if diagnosis.exit_code else "."),
+    ]
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int, first_indent: str, indent: str) -> list[str]:
+    # Paths and addresses stay whole, so that they can be copied.
+    return textwrap.wrap(
+        text,
+        max(width, 60),
+        initial_indent=first_indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

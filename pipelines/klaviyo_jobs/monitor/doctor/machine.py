@@ -1,0 +1,96 @@
+"""
+What the machine offers: the warehouse's place, its lock, the disk, the installed versions.
+
+In:     the path of the warehouse.
+Out:    a `Check` for each.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from packaging.requirements import Requirement
+
+from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.monitor.doctor.result import FULL_DISK_BYTES, SCANT_DISK_BYTES, Check, _failed
+from klaviyo_jobs.warehouse.engines.duckdb import check_place, open_warehouse
+from klaviyo_jobs.warehouse.lock import holder_of
+
+_PACKAGES: Final = ("dlt", "duckdb", "pyarrow")
+
+
+def _check_warehouse(path: Path) -> Iterator[Check]:
+    try:
+        check_place(path)
+        if path.exists():
+            open_warehouse(path).close()
+            message = f"{path} can be written; {_size(path.stat().st_size)}"
+        else:
+            # What a file without a name can do here, the warehouse can; nothing is left behind.
+            with tempfile.TemporaryFile(dir=path.parent):
+                message = f"{path} does not exist yet; a run can make it"
+    except WarehouseError as error:
+        yield _failed("warehouse", error)
+    except OSError as error:
+        message = f"the warehouse {path} cannot be made: {error.strerror}."
+        next_step = "choose another path with --warehouse."
+        yield _failed("warehouse", WarehouseError(message, next_step=next_step))
+    else:
+        yield Check("warehouse", "ok", message)
+
+
+def _check_lock(path: Path) -> Iterator[Check]:
+    """Say whether a run holds the warehouse; that is no fault, but the next run has to wait for it."""
+    holder = holder_of(path)
+    if holder is None:
+        yield Check("lock", "ok", "no run holds the warehouse")
+    else:
+        message = (
+            f"process {holder.pid} on {holder.host} holds the warehouse since {holder.since}, at step {holder.step}"
+        )
+        yield Check("lock", "warn", message, "wait for it to end, or run with --wait-lock SECONDS.")
+
+
+def _check_disk(path: Path) -> Iterator[Check]:
+    if not path.parent.is_dir():
+        return
+    free = shutil.disk_usage(path.parent).free
+    needed = max(SCANT_DISK_BYTES, path.stat().st_size if path.is_file() else 0)
+    message = f"{_size(free)} free in {path.parent}"
+    next_step = "make room, or move the warehouse with --warehouse."
+    if free < FULL_DISK_BYTES:
+        yield Check("disk", "fail", message, next_step, exit_code=WarehouseError.exit_code)
+    elif free < needed:
+        yield Check("disk", "warn", f"{message}; {_size(needed)} would be safe", next_step)
+    else:
+        yield Check("disk", "ok", message)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} GiB"
+
+
+def _check_versions(versions: Mapping[str, str]) -> Iterator[Check]:
+    yield Check("versions", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
+    for requirement in _requirements():
+        version = versions.get(requirement.name)
+        if version is not None and not requirement.specifier.contains(version, prereleases=True):
+            wanted = f"{requirement.name}{requirement.specifier}"
+            message = f"{requirement.name} {version} is not what klaviyo-jobs is made for: {requirement.specifier}"
+            yield Check("versions", "warn", message, f'python -m pip install "{wanted}"')
+
+
+def _requirements() -> list[Requirement]:
+    try:
+        return [Requirement(text) for text in metadata.requires("klaviyo-jobs") or ()]
+    except metadata.PackageNotFoundError:
+        return []

@@ -1,0 +1,134 @@
+"""
+What the settings are, where each comes from, and what is wrong with them.
+
+In:     dlt's own configuration.
+Out:    the settings, an `Origin` for each, and a `Check` for each that is set or wrong.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import dlt
+from dlt.common.configuration.providers import EnvironProvider
+from dlt.common.configuration.specs.base_configuration import is_secret_hint
+from dlt.common.configuration.utils import ResolvedValueTrace, get_resolved_traces
+
+from klaviyo_jobs.errors import SettingError
+from klaviyo_jobs.monitor.doctor.result import Check, Origin, _failed, _masked, _shown
+from klaviyo_jobs.settings import (
+    DEFAULT_INCLUDE,
+    ENV_PREFIX,
+    CheckSettings,
+    NetworkSettings,
+    Settings,
+    check_base_url,
+    check_revision,
+    include_of,
+    keys_of,
+    kinds_of,
+    read_check_settings,
+    read_network_settings,
+    read_settings,
+)
+from klaviyo_jobs.warehouse.views import check_zone
+
+# Settings that nobody needs to see while they have their defaults.
+_FINE_TUNING: Final = {*NetworkSettings.get_resolvable_fields(), *CheckSettings.get_resolvable_fields()}
+_SOURCES: Final = {"Environment Variables": "environment"}
+
+
+def _read_settings(warehouse: Path | None) -> tuple[Settings, NetworkSettings, list[Origin]]:
+    traces = get_resolved_traces().resolved_traces
+    start = len(traces)
+    settings, network, thresholds = read_settings(), read_network_settings(), read_check_settings()
+    found = {trace.key: trace for trace in traces[start:]}
+    origins = []
+    for spec in (settings, network, thresholds):
+        for name, hint in spec.get_resolvable_fields().items():
+            if name == "accounts":
+                origins += [_origin_of_key(label, found.get(name)) for label in settings.accounts or {}]
+            elif name == "warehouse" and warehouse is not None:
+                origins.append(Origin(name, str(warehouse), False, "option", "--warehouse"))
+            elif name in found or not is_secret_hint(hint):
+                origins.append(_origin_of(name, getattr(spec, name), is_secret_hint(hint), found.get(name)))
+    return settings, network, origins
+
+
+def _origin_of(name: str, value: Any, is_secret: bool, trace: ResolvedValueTrace | None) -> Origin:
+    value = None if is_secret else _masked(value) if isinstance(value, str) else value
+    if trace is None:
+        return Origin(name, value, is_secret, "default")
+    source = _SOURCES.get(trace.provider_name, trace.provider_name)
+    location: str | None = trace.provider_location
+    if source == "environment":
+        location = EnvironProvider.get_key_name(trace.key, *trace.sections)
+    elif location in ("secrets.toml", "config.toml"):
+        location = str(Path(dlt.current.run_context().settings_dir, location))
+    elif location and location.startswith("global:"):
+        location = str(Path(dlt.current.run_context().global_dir, location.removeprefix("global:")))
+    return Origin(name, value, is_secret, source, location or None)
+
+
+def _origin_of_key(label: str, trace: ResolvedValueTrace | None) -> Origin:
+    prefix = f"{ENV_PREFIX}ACCOUNTS__"
+    name = f"accounts.{label}"
+    for variable in os.environ:
+        if variable.startswith(prefix) and variable.removeprefix(prefix).lower() == label:
+            return Origin(name, None, True, "environment", variable)
+    return _origin_of(name, None, True, trace)
+
+
+def _problems_of(settings: Settings, labels: Sequence[str] | None) -> dict[str, SettingError]:
+    """Return what is wrong with settings that could be read, by the name of the setting."""
+    checks: dict[str, Callable[[], object]] = {
+        "api_key": lambda: keys_of(settings.api_key, settings.accounts, labels),
+        "base_url": lambda: check_base_url(settings.base_url),
+        "revision": lambda: check_revision(settings.revision),
+        "kinds": lambda: kinds_of(settings.kinds),
+        "include": lambda: include_of(settings.include),
+        "reporting_timezone": lambda: check_zone(settings.reporting_timezone),
+    }
+    problems = {}
+    for name, check in checks.items():
+        try:
+            check()
+        except SettingError as error:
+            problems[name] = error
+    return problems
+
+
+def _check_settings(origins: Iterable[Origin], problems: Mapping[str, SettingError]) -> Iterator[Check]:
+    untouched, fine_tuning_count = [], 0
+    for origin in origins:
+        if origin.name in problems:
+            continue
+        if origin.source == "default" and origin.name in _FINE_TUNING:
+            fine_tuning_count += 1
+            continue
+        if origin.source == "default":
+            value = {"kinds": "all", "include": list(DEFAULT_INCLUDE)}.get(origin.name, origin.value)
+            untouched.append(f"{origin.name} {_shown(value)}")
+            continue
+        shown = "is set" if origin.is_secret else f"is {_shown(origin.value)}"
+        place = origin.location if origin.location not in (None, origin.source) else origin.source
+        kind = " in the environment" if origin.source == "environment" else ""
+        message = f"{origin.name} {shown}, from {place}{kind}"
+        if origin.source == "environment" and "__" not in str(origin.location):
+            yield Check(
+                "setting",
+                "warn",
+                f"{message}, a name that may be meant for another program",
+                f"unset {origin.location}, or rename it to {ENV_PREFIX}{origin.name.upper()}.",
+            )
+        else:
+            yield Check("setting", "ok", message)
+    if fine_tuning_count:
+        untouched.append(f"and {fine_tuning_count} more, which --json shows")
+    if untouched:
+        yield Check("setting", "ok", f"by default: {', '.join(untouched)}")
+    for problem in problems.values():
+        yield _failed("setting", problem)

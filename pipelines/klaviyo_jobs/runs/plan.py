@@ -1,0 +1,80 @@
+"""
+What a run would do: its calls, and the least time that the rate limits leave for them. Nothing is written.
+
+In:     the listings of the settings, and a warehouse that may not exist yet.
+Out:    one outcome a listing, in which `detail_count` counts the detail calls that a run would make.
+Calls:  the listings are read, since nothing else tells what is new; no detail is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import dlt
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+
+from klaviyo_jobs.api.pacing import least_seconds
+from klaviyo_jobs.extract.known_jobs import HeldJobs
+from klaviyo_jobs.extract.listing import Listing, ListingOutcome, ListingReader
+from klaviyo_jobs.extract.rows import Origin
+from klaviyo_jobs.extract.source import SCHEMA_NAME
+from klaviyo_jobs.model.kinds import RateLimit
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, open_warehouse
+
+_LISTINGS_AT_ONCE: Final = 16
+
+
+def plan_run(listings: Sequence[Listing], warehouse: Path) -> list[ListingOutcome]:
+    """
+    Read *listings*, compare them with *warehouse* and count what a run would do.
+
+    Raises:
+        WarehouseError: There is a warehouse, and it cannot be read.
+    """
+    with ExitStack() as stack:
+        pipeline = None
+        if warehouse.exists():
+            open_warehouse(warehouse, read_only=True).close()
+            pipeline = dlt.pipeline(
+                SCHEMA_NAME,
+                pipelines_dir=stack.enter_context(tempfile.TemporaryDirectory(prefix="klaviyo-jobs-")),
+                destination=dlt.destinations.duckdb(_readable(warehouse)),
+                dataset_name=RAW_SCHEMA,
+            )
+        readers = [
+            ListingReader(
+                listing,
+                origin=Origin(listing.client.account, listing.kind, "", listing.client.revision),
+                held=stack.enter_context(HeldJobs(pipeline, listing.client.account, listing.kind.name)),
+                positions=itertools.count(),
+            )
+            for listing in listings
+        ]
+        with ThreadPoolExecutor(_LISTINGS_AT_ONCE, thread_name_prefix="plan") as pool:
+            list(pool.map(ListingReader.count_changes, readers))
+    return [reader.outcome for reader in readers]
+
+
+def _readable(warehouse: Path) -> DuckDbCredentials:
+    credentials = DuckDbCredentials(str(warehouse))
+    credentials.read_only = True
+    return credentials
+
+
+def least_seconds_of(outcomes: Iterable[ListingOutcome]) -> float:
+    """
+    Return the least time that Klaviyo's rate limits leave for the calls that *outcomes* plan.
+
+    Accounts and rate classes have budgets of their own and run side by side, so the slowest of them counts.
+    """
+    calls: Counter[tuple[str, RateLimit]] = Counter()
+    for outcome in outcomes:
+        calls[outcome.account, outcome.kind.rate_limit] += outcome.page_count + outcome.detail_count
+    return max((least_seconds(limit, count) for (_, limit), count in calls.items()), default=0.0)

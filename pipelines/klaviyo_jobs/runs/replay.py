@@ -1,0 +1,200 @@
+"""
+Read rejected records again, with what this version has learnt to read.
+
+In:     the rows of `klaviyo_raw.rejected_records`.
+Out:    those that can be read now stand in their tables, and are rejected no more; the others stay as they are.
+Rules:  a job that the warehouse holds by now was read after all, later than the record, and is left alone. Parts of a
+        job (one error, one linkage) cannot be placed without it: `--full-refresh` reads them again with their job.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+import dlt
+import duckdb
+import msgspec
+import pyarrow as pa
+from dlt.extract.items import DataItemWithMeta
+
+from klaviyo_jobs.extract.loads import mark_rows
+from klaviyo_jobs.extract.rows import Origin, SeenJob, rank_of, rows_of_jobs, rows_of_resources
+from klaviyo_jobs.extract.source import SCHEMA_NAME
+from klaviyo_jobs.model.kinds import KINDS, JobKind
+from klaviyo_jobs.model.parse import DetailBody, parse_detail, parse_page
+from klaviyo_jobs.model.records import Resource
+from klaviyo_jobs.model.tables import ENTITY_TABLES, JOB_OBSERVATIONS, JOBS, REJECTED_RECORDS, SEEN_RANK, TABLES
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, has_table, open_warehouse
+from klaviyo_jobs.warehouse.load import load
+
+_KEY: Final = REJECTED_RECORDS.key
+
+
+@dataclass(slots=True)
+class Replayed:
+    """How a replay went: records found, jobs and resources that were read, and records that stay rejected."""
+
+    record_count: int = 0
+    job_count: int = 0
+    resource_count: int = 0
+    left_count: int = 0
+
+
+@dataclass(slots=True)
+class _Readable:
+    """
+    What can be read now, of one account, kind and revision.
+
+    Attributes:
+        seen: Each job as its last record has it.
+        earlier: Jobs as records before the last one have them; they leave an observation and no more.
+        resources: Each included resource with the job that it came with.
+    """
+
+    seen: dict[str, SeenJob] = field(default_factory=dict)
+    earlier: list[SeenJob] = field(default_factory=list)
+    resources: list[tuple[str, Resource]] = field(default_factory=list)
+
+
+def replay_rejected(warehouse: Path, working_directory: Path) -> Replayed:
+    """
+    Read every rejected record of *warehouse* again.
+
+    Args:
+        working_directory: A folder for temporary files.
+    Raises:
+        WarehouseError: The warehouse cannot be opened.
+    """
+    replayed = Replayed()
+    readable: dict[tuple[str, JobKind, str], _Readable] = defaultdict(_Readable)
+    places: dict[tuple[str, JobKind, str], _Readable] = {}
+    settled: list[tuple[Any, ...]] = []
+    with open_warehouse(warehouse, must_exist=True) as connection:
+        for key, account, kind, revision, endpoint, raw, rejected_at in _rejected(connection):
+            replayed.record_count += 1
+            into = readable[account, kind, revision]
+            if _read_again(connection, into, places, account, kind, endpoint, raw, rejected_at):
+                settled.append(key)
+    replayed.left_count = replayed.record_count - len(settled)
+    replayed.job_count = sum(len(found.seen) for found in readable.values())
+    replayed.resource_count = sum(len(found.resources) for found in readable.values())
+    if replayed.job_count or replayed.resource_count:
+        load(_source_of(readable), warehouse, working_directory / "replay")
+    if settled:
+        with open_warehouse(warehouse) as connection:
+            marks = " and ".join(f"{column} = ?" for column in _KEY)
+            connection.executemany(f"delete from {RAW_SCHEMA}.{REJECTED_RECORDS.name} where {marks}", settled)
+    return replayed
+
+
+def _rejected(
+    connection: duckdb.DuckDBPyConnection,
+) -> Iterator[tuple[tuple[Any, ...], str, JobKind, str, str, msgspec.Raw, dt.datetime]]:
+    if not has_table(connection, REJECTED_RECORDS.name):
+        return
+    found = connection.execute(
+        f"""
+        select r.account, r.run_id, r.position, r.job_kind, l.api_revision, r.endpoint, r.raw, epoch_us(r.rejected_at)
+        from {RAW_SCHEMA}.rejected_records as r
+        left join {RAW_SCHEMA}.listings as l
+            on l.account = r.account and l.job_kind = r.job_kind and l.run_id = r.run_id
+        order by r.rejected_at, r.position
+        """
+    ).fetchall()
+    for account, run_id, position, kind, revision, endpoint, raw, rejected_at in found:
+        moment = dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=rejected_at)
+        raw_json = msgspec.Raw(raw.encode(errors="replace"))
+        yield (account, run_id, position), account, KINDS[kind], revision or "", endpoint, raw_json, moment
+
+
+def _read_again(
+    connection: duckdb.DuckDBPyConnection,
+    readable: _Readable,
+    places: dict[tuple[str, JobKind, str], _Readable],
+    account: str,
+    kind: JobKind,
+    endpoint: str,
+    raw: msgspec.Raw,
+    rejected_at: dt.datetime,
+) -> bool:
+    """Put what *raw* holds into *readable*, of which *places* tells where each job is; tell whether it is settled."""
+    try:
+        record_type = msgspec.json.decode(raw).get("type")
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, RecursionError):
+        return False
+    if record_type == kind.job_type:
+        parsed = parse_page(kind, [(0, raw)])
+        if parsed.faults or not parsed.jobs:
+            return False
+        [job] = parsed.jobs
+        if not _is_held(connection, account, kind, job.job_id):
+            # Every run that could not read the job left a record: the first one saw it first, the last one counts.
+            seen = SeenJob(job, rejected_at, rejected_at, rejected_at)
+            place = account, kind, job.job_id
+            if place in places:
+                earlier = places[place].seen.pop(job.job_id)
+                places[place].earlier.append(earlier)
+                seen.first_seen_at = earlier.first_seen_at
+                seen.is_observed = job.state.observation != earlier.job.state.observation
+                if job.state == earlier.job.state:
+                    seen.last_changed_at = earlier.last_changed_at
+            readable.seen[job.job_id] = seen
+            places[place] = readable
+        return True
+    if record_type == kind.entity.resource_type:
+        # The path of a detail ends with the id of the job that the resource came with.
+        job_id = unquote(endpoint.rpartition("/")[2])
+        parsed = parse_detail(kind, DetailBody(msgspec.Raw(b"{}"), [raw]))
+        for resource in parsed.resources:
+            table = ENTITY_TABLES[kind.entity.plural]
+            if rank_of(job_id, resource) > _held_rank(connection, table.name, table.key[-1], account, resource):
+                readable.resources.append((job_id, resource))
+        return bool(parsed.resources)
+    return False
+
+
+def _is_held(connection: duckdb.DuckDBPyConnection, account: str, kind: JobKind, job_id: str) -> bool:
+    found = connection.execute(
+        f"select 1 from {RAW_SCHEMA}.{JOBS.name} where account = ? and job_kind = ? and job_id = ?",
+        (account, kind.name, job_id),
+    )
+    return found.fetchone() is not None
+
+
+def _held_rank(
+    connection: duckdb.DuckDBPyConnection, table: str, id_column: str, account: str, resource: Resource
+) -> str:
+    if not has_table(connection, table):
+        return ""
+    found = connection.execute(
+        f"select {SEEN_RANK} from {RAW_SCHEMA}.{table} where account = ? and {id_column} = ?",
+        (account, resource.resource_id),
+    ).fetchone()
+    return found[0] or "" if found else ""
+
+
+@dlt.source(name=SCHEMA_NAME, section=SCHEMA_NAME)
+def _source_of(readable: dict[tuple[str, JobKind, str], _Readable]) -> Any:
+    """Return a source of what can be read now."""
+
+    @dlt.resource
+    def replayed() -> Iterator[DataItemWithMeta]:
+        run_id = dlt.current.load_package_state()["load_id"]
+        for (account, kind, revision), found in readable.items():
+            origin = Origin(account, kind, run_id, revision)
+            batch: dict[str, pa.Table] = rows_of_jobs(origin, list(found.seen.values()))
+            before = rows_of_jobs(origin, found.earlier)[JOB_OBSERVATIONS.name]
+            batch[JOB_OBSERVATIONS.name] = pa.concat_tables([before, batch[JOB_OBSERVATIONS.name]])
+            if found.resources:
+                table = ENTITY_TABLES[kind.entity.plural]
+                batch[table.name] = rows_of_resources(origin, table, found.resources)
+            for name, rows in batch.items():
+                yield mark_rows(TABLES[name], rows)
+
+    return replayed

@@ -1,0 +1,246 @@
+"""
+One run, step by step: lock, recover, recall, extract, load, views, checks, ledger, publish, unlock.
+
+In:     settings and the path of a DuckDB file.
+Out:    `RunSummary`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import duckdb
+import pendulum
+
+from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, PartialError
+from klaviyo_jobs.extract.listing import ListingOutcome
+from klaviyo_jobs.extract.source import listings_of, source_of
+from klaviyo_jobs.log import LOGGER
+from klaviyo_jobs.monitor.check import describe, look_for_contradictions
+from klaviyo_jobs.runs.replay import Replayed, replay_rejected
+from klaviyo_jobs.runs.signals import stoppable
+from klaviyo_jobs.settings import Settings, revision_problem
+from klaviyo_jobs.warehouse.engines.duckdb import (
+    RAW_SCHEMA,
+    check_place,
+    mark_contract,
+    open_warehouse,
+    warehouse_errors,
+)
+from klaviyo_jobs.warehouse.ledger import tell_of_ended
+from klaviyo_jobs.warehouse.load import load
+from klaviyo_jobs.warehouse.lock import RunLock
+from klaviyo_jobs.warehouse.migrations import add_missing_columns
+from klaviyo_jobs.warehouse.publish import publish
+from klaviyo_jobs.warehouse.views import apply_views, check_zone
+
+_WORKING_PREFIX: Final = "klaviyo-jobs-"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """
+    How a run went.
+
+    Attributes:
+        run_id: The `run_id` of every row it wrote; a load id in `klaviyo_raw._dlt_loads`.
+        warehouse: The DuckDB file.
+        outcomes: One for each listing.
+        rows: Rows that the run left in each table, those that replaced others included.
+        views: The views that were applied.
+        seconds: From start to end.
+        replayed: What reading the rejected records again brought, if it was asked for.
+    """
+
+    run_id: str
+    warehouse: Path
+    outcomes: list[ListingOutcome]
+    rows: dict[str, int]
+    views: list[str]
+    seconds: float
+    replayed: Replayed | None = None
+
+    @property
+    def job_count(self) -> int:
+        """Jobs that the listings showed."""
+        return sum(outcome.job_count for outcome in self.outcomes)
+
+    @property
+    def changed_count(self) -> int:
+        """Jobs among them that were new or changed."""
+        return sum(outcome.changed_count for outcome in self.outcomes)
+
+    @property
+    def rejected_count(self) -> int:
+        """Records that could not be read."""
+        return sum(outcome.rejected_count for outcome in self.outcomes)
+
+    @property
+    def unmodelled(self) -> dict[str, list[str]]:
+        """Drift: the members that no column models, by job kind; their values are kept in the columns `extra`."""
+        names: dict[str, set[str]] = defaultdict(set)
+        for outcome in self.outcomes:
+            if outcome.unmodelled:
+                names[outcome.kind.name] |= outcome.unmodelled
+        return {kind: sorted(of_kind) for kind, of_kind in names.items()}
+
+    @property
+    def request_count(self) -> int:
+        """Calls to the API, repeats included."""
+        return sum(outcome.meter.request_count for outcome in self.outcomes)
+
+    @property
+    def retry_count(self) -> int:
+        """Calls that repeated a failed one."""
+        return sum(outcome.meter.retry_count for outcome in self.outcomes)
+
+    @property
+    def error(self) -> KlaviyoJobsError | None:
+        """What the run is to end with: the error common to all listings, PartialError if only some failed, or None."""
+        failed = {outcome.name: outcome.error for outcome in self.outcomes if outcome.error}
+        first = next(iter(failed.values()), None)
+        if first is not None:
+            exit_codes = {error.exit_code for error in failed.values()}
+            if len(failed) == len(self.outcomes) and len(exit_codes) == 1:
+                return first
+            return PartialError(
+                f"{len(failed)} of {len(self.outcomes)} listings failed ({self._failed_names()}). "
+                f"First: {first.headline}",
+                data=f"everything else is loaded; each failure stands in {RAW_SCHEMA}.listings, column error.",
+                next_step=first.next_step
+                if all(isinstance(error, KeyRefusedError) for error in failed.values())
+                else "run again; what was read before is not read again.",
+            )
+        if self.rejected_count:
+            return PartialError(
+                f"{self.rejected_count} records could not be read.",
+                data="they are kept in klaviyo_raw.rejected_records with reason and raw JSON; all else is loaded.",
+                next_step=f"look at: select endpoint, json_path, reason from {RAW_SCHEMA}.rejected_records "
+                f"where run_id = '{self.run_id}'.",
+            )
+        return None
+
+    def _failed_names(self) -> str:
+        """Name the failed listings, in one word those of an account of which all failed."""
+        kinds: dict[str, list[str]] = defaultdict(list)
+        for outcome in self.outcomes:
+            kinds[outcome.account] += [outcome.kind.name] if outcome.error else []
+        asked = Counter(outcome.account for outcome in self.outcomes)
+        return ", ".join(
+            f"{account}: {'all' if len(failed) == asked[account] else ', '.join(failed)}"
+            for account, failed in kinds.items()
+            if failed
+        )
+
+
+def run(
+    settings: Settings,
+    warehouse: Path,
+    *,
+    labels: Sequence[str] | None = None,
+    full_refresh: bool = False,
+    replays: bool = False,
+    lock_wait_seconds: float = 0.0,
+    watch: Callable[[list[ListingOutcome]], None] | None = None,
+) -> RunSummary:
+    """
+    Run once.
+
+    Args:
+        settings: What to read, and with which key.
+        warehouse: The DuckDB file; made if it is not there.
+        labels: The accounts to read; all by default.
+        full_refresh: Whether to read and write every listed job, held or not.
+        replays: Whether to read rejected records again.
+        lock_wait_seconds: How long to wait for another run of the same warehouse to end.
+        watch: Called once, before reading starts, with the list that the outcomes of the listings appear in.
+    Raises:
+        SettingError: A setting is missing or cannot be used; nothing was read or written.
+        LockedError: Another run holds the lock; nothing was read or written.
+        WarehouseError: The warehouse cannot be opened or written.
+        StoppedError: A signal ended the run.
+    """
+    started = time.monotonic()
+    outcomes: list[ListingOutcome] = []
+    listings = listings_of(settings, labels=labels, full_refresh=full_refresh)
+    names = [(listing.client.account, listing.kind.name) for listing in listings]
+    if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
+        LOGGER.warning("%s", problem)
+    check_zone(settings.reporting_timezone)
+    check_place(warehouse)
+    with stoppable() as stop:
+        stop.raise_if_asked()
+        LOGGER.info("step lock")
+        with (
+            RunLock(warehouse, names, wait_seconds=lock_wait_seconds) as lock,
+            stop.told(),
+            warehouse_errors(warehouse),
+            _working_directory(lock) as working_directory,
+        ):
+
+            def enter(step: str, run_id: str = "") -> None:
+                stop.raise_if_asked()
+                lock.enter_step(step, run_id)
+                LOGGER.info("step %s", step)
+
+            enter("recover")
+            # Held open until the end: whoever opens the file in the middle is refused, instead of failing the load.
+            with open_warehouse(warehouse, wait_seconds=settings.warehouse_wait_seconds) as connection:
+                for note in lock.ended:
+                    LOGGER.warning("an earlier run did not come to its end: %s", note.ending)
+                add_missing_columns(connection)
+                if watch is not None:
+                    watch(outcomes)
+                replayed = replay_rejected(warehouse, working_directory) if replays else None
+                enter("recall")
+                source = source_of(listings, outcomes, partial(enter, "extract"))
+                loaded = load(source, warehouse, working_directory / "load", on_load=partial(enter, "load"))
+                mark_contract(connection)
+                enter("views")
+                views = apply_views(connection, **settings.of_views)
+                enter("checks")
+                if any(outcome.changed_count for outcome in outcomes):
+                    _warn_of_contradictions(connection)
+                enter("ledger")
+                tell_of_ended(connection, lock.ended)
+                lock.forget_ended()
+            if settings.bi_copy:
+                enter("publish")
+                publish(warehouse, Path(settings.bi_copy).absolute())
+            enter("unlock")
+    return RunSummary(
+        run_id=loaded.run_id,
+        warehouse=warehouse,
+        outcomes=outcomes,
+        rows=loaded.rows,
+        views=views,
+        seconds=time.monotonic() - started,
+        replayed=replayed,
+    )
+
+
+@contextmanager
+def _working_directory(lock: RunLock) -> Iterator[Path]:
+    """Yield a new folder for dlt's files; delete those of the runs before that were killed and could not do so."""
+    for note in lock.ended:
+        if note.host == lock.note.host and Path(note.working_directory).name.startswith(_WORKING_PREFIX):
+            shutil.rmtree(note.working_directory, ignore_errors=True)
+    with TemporaryDirectory(prefix=_WORKING_PREFIX) as folder:
+        lock.note.working_directory = folder
+        yield Path(folder)
+
+
+def _warn_of_contradictions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Say which queries of `sql/checks/` found something; a finding is for people to look at and fails no run."""
+    for finding in look_for_contradictions(connection):
+        if finding.is_breached:
+            LOGGER.warning("check %s; see sql/checks/%s.sql", describe(finding), finding.check)

@@ -1,0 +1,115 @@
+"""
+Load the source into the warehouse, once, with a dlt pipeline that leaves nothing behind.
+
+In:     a dlt source and the path of a DuckDB file.
+Out:    `Loaded`. The warehouse is the only thing that outlives a load: dlt's working directory is a temporary one, so
+        no package of an earlier run can be pending and block this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import dlt
+from dlt.common.runtime.telemetry import stop_telemetry
+from dlt.common.schema.typing import VERSION_TABLE_NAME
+from dlt.extract import DltSource
+
+from klaviyo_jobs.extract.source import SCHEMA_NAME
+from klaviyo_jobs.model.tables import TABLES
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, warehouse_errors
+
+# What a load sets in dlt unless the user has set it: dlt's own name of the setting, and the value.
+_DLT_SETTINGS: Final[dict[str, Any]] = {
+    # The working directory is new, so there is nothing to restore and no state worth a row in the warehouse.
+    "restore_from_destination": False,
+    # Staging tables would keep a second copy of the last load in the file.
+    "load.truncate_staging_dataset": True,
+    # A command run by cron sends usage data to nobody.
+    "runtime.dlthub_telemetry": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """
+    What a load did.
+
+    Attributes:
+        run_id: dlt's load id, the `run_id` of every row written.
+        rows: Rows that it left in each table, those that replaced others included.
+    """
+
+    run_id: str
+    rows: dict[str, int]
+
+
+def load(
+    source: DltSource, warehouse: Path, working_directory: Path, *, on_load: Callable[[str], None] | None = None
+) -> Loaded:
+    """
+    Extract *source* and merge it into the DuckDB file *warehouse*.
+
+    Args:
+        working_directory: A folder for dlt's files, in which it finds none of an earlier load.
+        on_load: Called with the run id when all is extracted and loading begins.
+    Raises:
+        WarehouseError: The warehouse could not be written; what it held before it still holds.
+    """
+    set_dlt_defaults()
+    with warehouse_errors(warehouse):
+        pipeline = dlt.pipeline(
+            SCHEMA_NAME,
+            pipelines_dir=str(working_directory),
+            # Unless told so, dlt deletes and inserts in DuckDB one statement at a time, and a kill in between would
+            # lose the children of jobs that are held and so not read again.
+            destination=dlt.destinations.duckdb(str(warehouse), supports_transactions=True),
+            dataset_name=RAW_SCHEMA,
+        )
+        run_id = pipeline.extract(source).loads_ids[0]
+        if on_load is not None:
+            on_load(run_id)
+        counts = pipeline.normalize().row_counts
+        pipeline.load(raise_on_failed_jobs=True)
+        _forget_old_schemas(pipeline)
+        rows = _count_rows(pipeline, run_id, [name for name in TABLES if name in counts])
+    return Loaded(run_id, rows)
+
+
+def set_dlt_defaults() -> None:
+    """Set what a run wants of dlt, unless the user has set it."""
+    for name, value in _DLT_SETTINGS.items():
+        if dlt.config.get(name) is None:
+            dlt.config[name] = value
+    if not dlt.config.get("runtime.dlthub_telemetry", bool):
+        # dlt starts it with the first setting it reads, before anybody can say no.
+        stop_telemetry()
+
+
+def _count_rows(pipeline: dlt.Pipeline, run_id: str, tables: Iterable[str]) -> dict[str, int]:
+    """Count what the load left: less than it carried, where tombstones only delete and a resource came twice."""
+    rows: dict[str, int] = {}
+    with pipeline.sql_client() as client:
+        for table in tables:
+            name = client.make_qualified_table_name(table)
+            [(rows[table],)] = client.execute_sql(f"select count(*) from {name} where run_id = %s", run_id) or [(0,)]
+    return rows
+
+
+def _forget_old_schemas(pipeline: dlt.Pipeline) -> None:
+    """
+    Delete dlt's stored copies of earlier schemas.
+
+    Resources that share tables make dlt write down as a new schema which of them wrote last, so nearly every load would
+    leave 10 kB that nobody reads again.
+    """
+    with pipeline.sql_client() as client:
+        for dataset in (client.dataset_name, client.staging_dataset_name):
+            with client.with_alternative_dataset_name(dataset):
+                versions = client.make_qualified_table_name(VERSION_TABLE_NAME)
+                client.execute_sql(
+                    f"delete from {versions} where version_hash <> %s", pipeline.default_schema.stored_version_hash
+                )

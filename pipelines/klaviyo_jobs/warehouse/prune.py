@@ -1,0 +1,82 @@
+"""
+Delete history that is older than the user wants to keep.
+
+In:     an open warehouse and an age.
+Out:    how many rows of each table went. Jobs go only when asked for, and then with all that belongs to them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Final
+
+import duckdb
+import pendulum
+
+from klaviyo_jobs.errors import SettingError
+from klaviyo_jobs.model.tables import JOB_ERRORS, JOB_LINKAGES, JOB_OBSERVATIONS, JOBS, LISTINGS, REJECTED_RECORDS
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, has_table, transaction
+
+# A job stays in its listing for seven days; what may come back tomorrow must not be deleted today.
+LEAST_AGE: Final = pendulum.duration(days=8)
+
+_AGE: Final = re.compile(r"(\d{1,5})([dw])")
+_TIME_COLUMNS: Final = {
+    JOB_OBSERVATIONS.name: "observed_at",
+    LISTINGS.name: "started_at",
+    REJECTED_RECORDS.name: "rejected_at",
+}
+_OF_A_JOB: Final = (JOB_ERRORS.name, JOB_LINKAGES.name, JOB_OBSERVATIONS.name)
+
+
+def parse_age(text: str) -> pendulum.Duration:
+    """Read an age in days or weeks, such as `400d` or `60w`; SettingError if it is none, or less than eight days."""
+    match = _AGE.fullmatch(text.strip().lower())
+    unit = {"d": "days", "w": "weeks"}
+    age = pendulum.duration(**{unit[match[2]]: int(match[1])}) if match else None
+    if age is None or age < LEAST_AGE:
+        raise SettingError(
+            f"--older-than {text!r} is {'not an age' if age is None else 'too short'}.",
+            data="nothing was deleted.",
+            next_step=f"give days or weeks, {LEAST_AGE.days}d at the least: Klaviyo lists a job for seven days.",
+        )
+    return age
+
+
+def prune(
+    connection: duckdb.DuckDBPyConnection,
+    age: dt.timedelta,
+    *,
+    with_jobs: bool = False,
+    is_rehearsal: bool = False,
+) -> dict[str, int]:
+    """
+    Delete observations, ledger rows and rejected records older than *age*, all or nothing.
+
+    Args:
+        connection: Open for writing.
+        age: Rows older than this go.
+        with_jobs: Whether jobs created before that go as well, with their errors, linkages and observations.
+        is_rehearsal: Count only.
+    Returns:
+        The number of rows of each table that went, or would go.
+    """
+    before = pendulum.now("UTC") - age
+    clauses = {table: f"{column} < $before" for table, column in _TIME_COLUMNS.items()}
+    if with_jobs:
+        old_jobs = f"select account, job_kind, job_id from {RAW_SCHEMA}.{JOBS.name} where created_at < $before"
+        for table in _OF_A_JOB:
+            of_old_jobs = f"(account, job_kind, job_id) in ({old_jobs})"
+            clauses[table] = f"{clauses[table]} or {of_old_jobs}" if table in clauses else of_old_jobs
+        # Last: the others are found through it.
+        clauses[JOBS.name] = "created_at < $before"
+    counts = {}
+    with transaction(connection):
+        for table, clause in clauses.items():
+            if not has_table(connection, table):
+                continue
+            verb = "select count(*)" if is_rehearsal else "delete"
+            result = connection.execute(f"{verb} from {RAW_SCHEMA}.{table} where {clause}", {"before": before})
+            [(counts[table],)] = result.fetchall()
+    return counts

@@ -1,0 +1,233 @@
+"""
+Publish the copy that BI tools open, so that no reader ever stands in the way of a run.
+
+In:     a warehouse that nobody has open.
+Out:    a read-only copy, complete and checked before one rename puts it in the place of the old one. Readers of the old
+        copy go on reading it. Optionally one Parquet file a view, put in place the same way.
+How:    the warehouse is checkpointed, copied as a file into a temporary one beside the target, opened there, and every
+        view is run. A `.wal` beside the target would be replayed into the new file, so it goes first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import itertools
+import operator
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, VIEW_SCHEMA, check_place, open_warehouse, warehouse_errors
+
+# Checking a copy must not need more memory than a small machine has: with what the command needs itself, 300 MB. DuckDB
+# spills to disk beyond it; what cannot be spilled is tried again without a limit.
+_CHECK_MEMORY: Final[dict[str, str | bool | int | float | list[str]]] = {"memory_limit": "96MB"}
+# The end of the names of temporary files.
+_TEMPORARY: Final = ".new"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """
+    What was published.
+
+    Attributes:
+        path: The copy.
+        size_bytes: Its size.
+        views: The views that were run in it.
+        parquet: The Parquet files written.
+    """
+
+    path: Path
+    size_bytes: int
+    views: list[str]
+    parquet: list[Path]
+
+
+def publish(
+    warehouse: Path, target: Path, *, force: bool = False, keep: int = 0, parquet: Path | None = None
+) -> Published:
+    """
+    Copy *warehouse* to *target*, all or nothing.
+
+    Args:
+        warehouse: The DuckDB file; opened for writing for a moment, to complete it.
+        target: The copy; whatever is there is replaced by one rename.
+        force: Replace a copy that holds jobs by one that holds none.
+        keep: How many earlier copies stay, as `<name>.1` (the newest), `<name>.2`, ...
+        parquet: A folder for one Parquet file a view.
+    Raises:
+        WarehouseError: The warehouse cannot be opened, the copy is not sound, or must not replace the old one. The old
+            copy is as it was.
+    """
+    if target.resolve() == warehouse.resolve():
+        raise WarehouseError(
+            f"the copy {target} would be the warehouse itself.",
+            data="nothing was copied.",
+            next_step="name another file.",
+        )
+    check_place(target)
+    with open_warehouse(warehouse, must_exist=True) as connection:
+        connection.execute("checkpoint")
+    with warehouse_errors(target), _folder_of(target), _beside(target) as temporary:
+        shutil.copyfile(warehouse, temporary)
+        temporary.chmod(0o444)
+        with ThreadPoolExecutor(1) as pool:  # the disk's part of the work, beside the processor's
+            synced = pool.submit(_sync, temporary)
+            views, job_count = _check(temporary)
+            synced.result()
+        if job_count == 0 and not force and _holds_jobs(target):
+            raise WarehouseError(
+                f"the warehouse {warehouse} holds no job, and the copy {target} does.",
+                data="the copy is as it was.",
+                next_step="check that it is the right warehouse; publish with --force if it is.",
+            )
+        files = _write_parquet(temporary, parquet, views) if parquet is not None else []
+        size = temporary.stat().st_size
+        _keep_earlier(target, keep)
+        with suppress(FileNotFoundError):
+            target.with_name(f"{target.name}.wal").unlink()
+        _replace(target, temporary)
+        _sync(target.parent)
+    return Published(target, size, views, files)
+
+
+def _check(copy: Path) -> tuple[list[str], int]:
+    """Open *copy* as a reader will, run every view, and return their names and the number of jobs."""
+    try:
+        try:
+            return _run_views(copy, _CHECK_MEMORY)
+        except duckdb.OutOfMemoryException:
+            return _run_views(copy, {})
+    except duckdb.Error as error:
+        raise WarehouseError(
+            f"the copy is not sound: {str(error).splitlines()[0]}",
+            data="the copy before it is as it was.",
+            next_step="run `klaviyo-jobs run` or `klaviyo-jobs views` to mend the warehouse, then publish again.",
+        ) from error
+
+
+def _run_views(copy: Path, config: dict[str, str | bool | int | float | list[str]]) -> tuple[list[str], int]:
+    with duckdb.connect(str(copy), read_only=True, config=config) as connection:
+        found = connection.execute(
+            "select view_name from duckdb_views() where schema_name = ? order by view_name", (VIEW_SCHEMA,)
+        ).fetchall()
+        views = [name for (name,) in found]
+
+        def run_view(name: str) -> bool:
+            """Tell whether the memory was enough beside the others."""
+            with connection.cursor() as cursor:
+                try:
+                    cursor.execute(f"select * from {VIEW_SCHEMA}.{name} limit 1").fetchall()
+                except duckdb.OutOfMemoryException:
+                    return False
+            return True
+
+        # Side by side, as most of them keep one processor busy and not two; then those that need the memory alone.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            was_enough = list(pool.map(run_view, views))
+        for name in itertools.compress(views, map(operator.not_, was_enough)):
+            connection.execute("set threads = 1")
+            connection.execute(f"select * from {VIEW_SCHEMA}.{name} limit 1").fetchall()
+        [(count,)] = connection.execute(f"select count(*) from {RAW_SCHEMA}.jobs").fetchall()
+    return views, count
+
+
+def _holds_jobs(copy: Path) -> bool:
+    try:
+        with duckdb.connect(str(copy), read_only=True) as connection:
+            return connection.execute(f"select 1 from {RAW_SCHEMA}.jobs limit 1").fetchone() is not None
+    except duckdb.Error:
+        return False  # no copy, or none of ours
+
+
+def _write_parquet(copy: Path, folder: Path, views: list[str]) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    with duckdb.connect(str(copy), read_only=True, config=_CHECK_MEMORY) as connection:
+        for name in views:
+            target = folder / f"{name}.parquet"
+            with _folder_of(target), _beside(target) as temporary:
+                connection.sql(f"from {VIEW_SCHEMA}.{name}").write_parquet(str(temporary))
+                temporary.chmod(0o444)
+                _sync(temporary)
+                temporary.replace(target)
+            files.append(target)
+    return files
+
+
+def _keep_earlier(target: Path, keep: int) -> None:
+    """Move the copy at *target* and those before it one place on; it stays in its own place until it is replaced."""
+    for number in range(keep, 0, -1):
+        earlier = target if number == 1 else target.with_name(f"{target.name}.{number - 1}")
+        if earlier.exists():
+            place = target.with_name(f"{target.name}.{number}")
+            if number == 1:
+                with _beside(place) as temporary:
+                    temporary.unlink()
+                    os.link(target, temporary)
+                    temporary.replace(place)
+            else:
+                earlier.replace(place)
+
+
+def _replace(target: Path, temporary: Path) -> None:
+    """Put *temporary* in the place of *target*; freeing the old file's blocks takes a while, which nobody waits for."""
+    try:
+        old = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        temporary.replace(target)
+    else:
+        temporary.replace(target)
+        threading.Thread(target=os.close, args=(old,), name="free-old-copy").start()
+
+
+@contextmanager
+def _folder_of(target: Path) -> Iterator[None]:
+    """
+    Take part in a lock of the target's folder; if nobody else does, delete first what killed publishers left there.
+
+    Where folders cannot be locked, as on NFS, nothing is deleted.
+    """
+    descriptor = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for left in target.parent.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}"):
+                    left.unlink(missing_ok=True)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Yield the path of a new temporary file in the folder of *target*; it is gone afterwards unless renamed."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=_TEMPORARY, dir=target.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,158 @@
+"""
+Apply the SQL views of the folder `sql/`, layer by layer; the one place that knows where that folder lives.
+
+In:     a connection to a warehouse that holds the tables of the schema `klaviyo_raw`.
+Out:    the schema `klaviyo`: one view a file, named like the file, and no other view.
+Layers: `settings` (what the views are told), `base` (raw tables renamed and cast), `marts` (one question each). A view
+        reads the layers before its own, so the files of a layer need no order among themselves.
+Ends:   all or nothing: readers see the old views or the new ones, never some of each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from klaviyo_jobs.errors import SettingError, WarehouseError
+from klaviyo_jobs.warehouse.engines.duckdb import VIEW_SCHEMA, transaction
+
+LAYERS: Final = ("settings", "base", "marts")
+
+
+_PACKAGE: Final = Path(str(files("klaviyo_jobs")))
+
+
+def find_sql(package: Path = _PACKAGE) -> Path:
+    """
+    Return the folder `sql/`: inside an installed *package*, at the top of the repository in a checkout.
+
+    Raises:
+        WarehouseError: It is in neither place.
+    """
+    places = (package / "sql", package.parent.parent / "sql")
+    for place in places:
+        if all((place / layer).is_dir() for layer in LAYERS):
+            return place
+    raise WarehouseError(
+        f"the SQL views are missing: neither {places[0]} nor {places[1]} holds them.",
+        data="the warehouse is as it was.",
+        next_step="install klaviyo-jobs again.",
+    )
+
+
+def apply_views(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    reporting_timezone: str | None = None,
+    stuck_after_seconds: int | None = None,
+    jobs_in_progress_limit: int | None = None,
+    folder: Path | None = None,
+) -> list[str]:
+    """
+    Create or replace every view and drop those that no file defines any more.
+
+    Args:
+        connection: Open for writing and not inside a transaction.
+        reporting_timezone: The zone whose midnights bound a day, e.g. `Europe/Berlin`.
+        stuck_after_seconds: Age from which an unfinished job counts as stuck.
+        jobs_in_progress_limit: How many jobs Klaviyo lets be in progress at one time.
+        folder: Where the layers are; by default where `find_sql` finds them.
+    Returns:
+        The names of the views in the order they were applied.
+    Raises:
+        SettingError: The database does not know the time zone.
+        WarehouseError: The database refused a file; the error names it. The views are as they were.
+
+    A setting that is None keeps the value that `sql/settings/reporting_settings.sql` gives it.
+    """
+    if reporting_timezone is not None:
+        check_zone(reporting_timezone, connection)
+    settings = {
+        "reporting_timezone": reporting_timezone,
+        "stuck_after_seconds": stuck_after_seconds,
+        "jobs_in_progress_limit": jobs_in_progress_limit,
+    }
+    root = folder or find_sql()
+    files = [file for layer in LAYERS for file in sorted((root / layer).glob("*.sql"))]
+    with transaction(connection):
+        connection.execute(f"create schema if not exists {VIEW_SCHEMA}")
+        for file in files:
+            sql = file.read_text(encoding="utf-8")
+            _apply_file(connection, file, _with_settings(sql, settings) if file.parent.name == "settings" else sql)
+        names = [file.stem for file in files]
+        _drop_views_except(connection, names)
+    return names
+
+
+@contextmanager
+def views_needed(path: Path) -> Iterator[None]:
+    """Make `WarehouseError` of a question about a view that the warehouse at *path* does not have."""
+    try:
+        yield
+    except duckdb.CatalogException as error:
+        raise WarehouseError(
+            f"the warehouse {path} lacks a view: {str(error).splitlines()[0]}",
+            data="nothing was written.",
+            next_step="make the views with `klaviyo-jobs run` or `klaviyo-jobs views`.",
+        ) from error
+
+
+def read_checks(folder: Path | None = None) -> dict[str, str]:
+    """
+    Return the query of every check by its name; each answers with the rows at fault, and with none if all is well.
+
+    The columns of each are `account`, `job_kind`, `job_id`, `subject` (the table or view) and `problem`; the first
+    three are null where a fault has none. The checks read the views, so apply these first.
+    """
+    files = sorted(((folder or find_sql()) / "checks").glob("*.sql"))
+    return {file.stem: file.read_text(encoding="utf-8") for file in files}
+
+
+def _apply_file(connection: duckdb.DuckDBPyConnection, file: Path, sql: str) -> None:
+    try:
+        connection.execute(sql)
+    except duckdb.Error as error:
+        raise WarehouseError(
+            f"view {VIEW_SCHEMA}.{file.stem} cannot be made from {file}: {str(error).splitlines()[0]}",
+            data="the tables and all views are as they were.",
+            next_step="a missing table of klaviyo_raw comes with the first `klaviyo-jobs run`; "
+            "for anything else correct the file.",
+        ) from error
+
+
+def _with_settings(sql: str, settings: dict[str, str | int | None]) -> str:
+    """Return *sql* with each given setting in place of the literal before `as <setting>`."""
+    for name, value in settings.items():
+        if value is None:
+            continue
+        sql = re.sub(rf"\S+(?= as {name}\b)", f"'{value}'" if isinstance(value, str) else str(value), sql)
+    return sql
+
+
+def _drop_views_except(connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
+    present = connection.execute(
+        "select view_name from duckdb_views() where database_name = current_database() and schema_name = ?",
+        [VIEW_SCHEMA],
+    ).fetchall()
+    for (name,) in present:
+        if name not in names:
+            connection.execute(f'drop view {VIEW_SCHEMA}."{name}"')
+
+
+def check_zone(zone: str, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+    """Raise SettingError if the database does not know the time zone *zone*; any connection will do."""
+    try:
+        with nullcontext(connection) if connection else duckdb.connect() as asked:
+            asked.execute("select current_timestamp at time zone ?", [zone])
+    except duckdb.Error as error:
+        raise SettingError(
+            f"reporting_timezone {zone!r} is not a time zone that the database knows.",
+            data="the warehouse is as it was.",
+            next_step="use a name of the tz database, for example Europe/Berlin or UTC.",
+        ) from error

@@ -1,0 +1,151 @@
+"""An iterator in a thread of its own: everything arrives, in order, and nothing stays behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+
+import pytest
+
+from klaviyo_jobs.extract.prefetch import ITEMS_AHEAD, in_background
+
+
+def threads_called(name: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == name]
+
+
+def wait_until_full(served: list[int], count: int) -> None:
+    deadline = time.monotonic() + 5
+    while len(served) < count and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def counting(served: list[int], count: int = 100) -> Generator[int]:
+    """Yield numbers and note each one that is asked for."""
+    for number in range(count):
+        served.append(number)
+        yield number
+
+
+def test_every_item_arrives_in_order() -> None:
+    """What is yielded between the nones is what the iterator gave."""
+    items = [item for item in in_background(counting([], 200), "order") if item is not None]
+
+    assert items == list(range(200))
+    assert threads_called("order") == []
+
+
+def test_an_empty_iterator_ends() -> None:
+    """No item, no error, no thread."""
+    assert [item for item in in_background(counting([], 0), "empty") if item is not None] == []
+    assert threads_called("empty") == []
+
+
+def test_the_iterator_runs_in_a_thread_of_the_given_name() -> None:
+    """Log lines and stack dumps tell the listings apart."""
+
+    def names() -> Generator[str]:
+        yield threading.current_thread().name
+
+    assert [item for item in in_background(names(), "default/item-create") if item is not None] == [
+        "default/item-create"
+    ]
+
+
+def test_none_is_yielded_while_nothing_is_ready() -> None:
+    """The reader is never blocked: it goes on with something else."""
+    go_on = threading.Event()
+
+    def waiting() -> Generator[str]:
+        go_on.wait(5)
+        yield "late"
+
+    items = in_background(waiting(), "waiting")
+    first = next(items)
+    go_on.set()
+
+    assert first is None
+    assert [item for item in items if item is not None] == ["late"]
+
+
+def test_an_error_arrives_after_the_items_before_it() -> None:
+    """The error is the iterator's own, raised where the items are read."""
+    problem = ValueError("no more")
+
+    def failing() -> Generator[int]:
+        yield 1
+        yield 2
+        raise problem
+
+    items: list[int] = []
+    with pytest.raises(ValueError, match="no more") as caught:
+        items.extend(item for item in in_background(failing(), "failing") if item is not None)
+
+    assert caught.value is problem
+    assert items == [1, 2]
+    assert threads_called("failing") == []
+
+
+def test_the_iterator_is_only_a_few_items_ahead() -> None:
+    """Memory is bounded: a reader that does not read stops the iterator."""
+    served: list[int] = []
+    items = in_background(counting(served), "ahead")
+    while next(items) is None:
+        pass
+
+    wait_until_full(served, ITEMS_AHEAD + 2)
+    time.sleep(0.1)
+
+    # One taken, those in the queue, and the one that waits for a place in it.
+    assert len(served) == ITEMS_AHEAD + 2
+    items.close()
+
+
+def test_closing_ends_the_thread() -> None:
+    """A reader that leaves off leaves no thread and asks for no more items."""
+    served: list[int] = []
+    items = in_background(counting(served), "closing")
+    while next(items) is None:
+        pass
+
+    items.close()
+
+    assert threads_called("closing") == []
+    assert len(served) <= ITEMS_AHEAD + 2
+
+
+def test_an_error_of_the_reader_ends_the_thread() -> None:
+    """A reader that fails between two items closes the generator as it goes."""
+
+    def read() -> None:
+        items = in_background(counting([]), "reader")
+        try:
+            for item in items:
+                if item == 1:
+                    raise KeyError
+        finally:
+            items.close()
+
+    with pytest.raises(KeyError):
+        read()
+
+    assert threads_called("reader") == []
+
+
+def test_the_iterator_itself_is_closed_when_the_reader_leaves_off() -> None:
+    """What the iterator holds open - pools, connections - is let go at once, in the thread that opened it."""
+    closed: list[str] = []
+
+    def holding() -> Generator[int]:
+        try:
+            yield from range(100)
+        finally:
+            closed.append(threading.current_thread().name)
+
+    items = in_background(holding(), "holding")
+    while next(items) is None:
+        pass
+    items.close()
+
+    assert closed == ["holding"]

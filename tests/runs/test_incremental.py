@@ -1,0 +1,882 @@
+"""The history: what a run reads and writes when the warehouse already holds something."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from klaviyo_jobs.model.kinds import KINDS
+from klaviyo_jobs.settings import Settings
+from klaviyo_sandbox import Fault, Job, JobError, RawJob, Sandbox, related_id
+from support.loads import NOW, Load, Warehouse
+
+HOUR = dt.timedelta(hours=1)
+DAY = dt.timedelta(days=1)
+TABLES = ("jobs", "job_errors", "job_linkages", "job_observations", "categories", "rejected_records")
+
+
+def contents(warehouse: Warehouse) -> dict[str, list[str]]:
+    """Every row of every table but the ledger, as text, in a fixed order."""
+    return {table: sorted(map(repr, warehouse.rows(f"from klaviyo_raw.{table}"))) for table in TABLES}
+
+
+def test_quiet_runs_list_and_read_no_detail(warehouse: Warehouse, tmp_path: Path) -> None:
+    """All nine kinds finished: a second run, and a third without dlt's folders, make 14 list calls and add ledger rows only."""
+    with Sandbox("full", clock=NOW) as sandbox:
+        load = Load(sandbox, warehouse)
+        load()
+        first = contents(warehouse)
+        calls = []
+        for _ in range(2):
+            shutil.rmtree(tmp_path / "dlt", ignore_errors=True)
+            sandbox.reset_requests()
+            load()
+            calls.append([request.endpoint for request in sandbox.requests])
+
+    assert calls == [["list"] * 14] * 2
+    assert contents(warehouse) == first
+    assert warehouse.count("listings") == 27
+    assert warehouse.count("jobs") == 350 + 230 + 7 * 40
+
+
+def test_only_a_changed_job_is_read_again(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """Of three known jobs one moved: one detail call, and the others keep the run that wrote them."""
+    sandbox.world.add(
+        Job(
+            "category-create",
+            "C1",
+            NOW - HOUR,
+            completed_at=NOW,
+            total_count=1,
+            completed_count=1,
+            related_ids=[related_id("A")],
+        ),
+        Job("category-create", "C2", NOW - HOUR, status="processing", total_count=1, related_ids=[]),
+        Job(
+            "category-create",
+            "C3",
+            NOW - HOUR,
+            completed_at=NOW,
+            total_count=1,
+            completed_count=1,
+            related_ids=[related_id("B")],
+        ),
+    )
+    first = load(kinds=["category-create"])
+    sandbox.world.change(
+        "category-create", "C2", status="complete", completed_at=NOW, completed_count=1, related_ids=[related_id("C")]
+    )
+    sandbox.reset_requests()
+
+    second = load(kinds=["category-create"])
+
+    assert [(request.endpoint, request.job_id) for request in sandbox.requests] == [("list", None), ("detail", "C2")]
+    assert warehouse.rows("select job_id, run_id from klaviyo_raw.jobs order by 1") == [
+        ("C1", first.run_id),
+        ("C2", second.run_id),
+        ("C3", first.run_id),
+    ]
+
+
+def test_a_job_is_followed_from_state_to_state(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """Queued, processing twice with growing counts, complete: four observations, and categories when they appear."""
+    sandbox.world.add(Job("category-create", "C1", NOW, status="queued", total_count=2, related_ids=[]))
+    states: list[dict[str, Any]] = [
+        {},
+        {"status": "processing", "completed_count": 0},
+        {"completed_count": 1, "related_ids": [related_id("A")]},
+        {
+            "status": "complete",
+            "completed_at": NOW + HOUR,
+            "completed_count": 2,
+            "related_ids": [related_id("A"), related_id("B")],
+        },
+    ]
+    categories = []
+    for state in states:
+        sandbox.world.change("category-create", "C1", **state)
+        for _ in range(2):  # the second run of each pair sees nothing new
+            load(kinds=["category-create"])
+        categories.append(warehouse.count("categories"))
+
+    assert warehouse.rows(
+        "select status, completed_count, linkage_count from klaviyo_raw.job_observations order by observed_at"
+    ) == [("queued", 0, 0), ("processing", 0, 0), ("processing", 1, 1), ("complete", 2, 2)]
+    assert categories == [0, 0, 1, 2]
+    assert warehouse.count("jobs") == 1
+
+
+def test_a_job_that_vanishes_is_marked_and_unmarked_when_it_returns(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a complete listing says that an unfinished job is gone; when it is listed again it is not."""
+    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.0)
+    job = Job("item-create", "J1", NOW - HOUR, status="processing", total_count=1)
+    query = "select vanished_at is not null from klaviyo_raw.jobs"
+    sandbox.world.add(job)
+    load(kinds=["item-create"])
+    sandbox.world.remove("item-create", "J1")
+    sandbox.faults.append(Fault("status", "500"))
+    load(kinds=["item-create"])
+    after_incomplete = warehouse.value(query)
+    sandbox.faults.clear()
+    load(kinds=["item-create"])
+    after_complete = warehouse.value(query)
+    sandbox.world.add(job)
+    load(kinds=["item-create"])
+    after_return = warehouse.value(query)
+
+    assert (after_incomplete, after_complete, after_return) == (False, True, False)
+    assert warehouse.count("job_observations") == 1
+
+
+@pytest.mark.parametrize("status", ["complete", "cancelled"])
+def test_a_finished_job_that_expires_is_no_event(
+    status: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """Seven days after its creation the API forgets a job; the warehouse keeps it as it was."""
+    sandbox.world.add(
+        Job("item-create", "J1", NOW - HOUR, status=status, completed_at=NOW, total_count=1, completed_count=1)
+    )
+    load(kinds=["item-create"])
+    before = contents(warehouse)
+    sandbox.clock.advance(dt.timedelta(days=8))
+
+    summary = load(kinds=["item-create"])
+
+    assert summary.job_count == 0
+    assert contents(warehouse) == before
+
+
+def test_children_mirror_the_last_read_of_their_job(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """Three errors and linkages, then one, then none: no row of an earlier read is left, and other jobs keep theirs."""
+    errors = [JobError(f"Error {number}.", related_id(f"E{number}")) for number in range(3)]
+    ids = [related_id(f"A{number}") for number in range(3)]
+    sandbox.world.add(
+        Job("item-create", "J1", NOW - HOUR, status="processing", total_count=9, errors=errors, related_ids=ids),
+        Job(
+            "item-create", "J2", NOW - HOUR, status="processing", total_count=9, errors=errors[:1], related_ids=ids[:1]
+        ),
+    )
+    counts = []
+    for number in (3, 1, 0):
+        sandbox.world.change("item-create", "J1", errors=errors[:number], related_ids=ids[:number])
+        load(kinds=["item-create"])
+        counts.append(
+            warehouse.rows(
+                """
+                select
+                    (select count(*) from klaviyo_raw.job_errors where job_id = 'J1'),
+                    (select count(*) from klaviyo_raw.job_linkages where job_id = 'J1'),
+                    (select count(*) from klaviyo_raw.job_errors where job_id = 'J2'),
+                    (select count(*) from klaviyo_raw.job_linkages where job_id = 'J2')
+                """
+            )
+        )
+
+    assert counts == [[(3, 3, 1, 1)], [(1, 1, 1, 1)], [(0, 0, 1, 1)]]
+
+
+def test_a_job_of_a_load_that_was_cut_off_is_read_again(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """A job whose load did not complete is not held: its children come again, and its observation is not doubled."""
+    sandbox.world.add(
+        Job(
+            "item-create",
+            "J1",
+            NOW - HOUR,
+            completed_at=NOW,
+            total_count=1,
+            failed_count=1,
+            errors=[JobError("No.", related_id("A"))],
+        )
+    )
+    load(kinds=["item-create"])
+    warehouse.rows("delete from klaviyo_raw._dlt_loads")
+    warehouse.rows("delete from klaviyo_raw.job_errors")
+
+    summary = load(kinds=["item-create"])
+
+    assert summary.changed_count == 1
+    assert warehouse.rows("select detail from klaviyo_raw.job_errors") == [("No.",)]
+    assert warehouse.count("job_observations") == 1
+
+
+def test_an_unreadable_detail_leaves_the_job_to_the_next_run(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A detail that fails keeps the job's listed row, shows in the ledger, and is read by the next run."""
+    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.0)
+    sandbox.world.add(
+        Job(
+            "category-create",
+            "C1",
+            NOW - HOUR,
+            completed_at=NOW,
+            total_count=1,
+            completed_count=1,
+            related_ids=[related_id("A")],
+        )
+    )
+    sandbox.faults.append(Fault("status", "503", endpoint="detail"))
+    failed = load(kinds=["category-create"])
+    rows_after_failure = (warehouse.count("jobs"), warehouse.count("job_linkages"), warehouse.count("categories"))
+    sandbox.faults.clear()
+    mended = load(kinds=["category-create"])
+
+    assert (failed.error is not None, mended.error) == (True, None)
+    assert rows_after_failure == (1, 1, 0)
+    assert warehouse.count("categories") == 1
+    assert warehouse.rows("select is_complete, error is null from klaviyo_raw.listings order by started_at") == [
+        (True, False),
+        (True, True),
+    ]
+
+
+def test_a_job_that_is_gone_when_its_detail_is_read_keeps_its_row(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """A 404 on a detail is a job that left in between: no error, and the listing's row stays."""
+    sandbox.world.add(
+        Job(
+            "category-create",
+            "C1",
+            NOW - HOUR,
+            completed_at=NOW,
+            total_count=1,
+            completed_count=1,
+            related_ids=[related_id("A")],
+        )
+    )
+    sandbox.faults.append(Fault("expired-job"))
+
+    summary = load(kinds=["category-create"])
+
+    assert summary.error is None
+    assert warehouse.rows("select job_id, status, detail_read_at from klaviyo_raw.jobs") == [("C1", "complete", None)]
+
+
+def test_details_asked_for_later_are_read_then(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """Held jobs whose details were never read are read once their relationship is included."""
+    sandbox.world.add(
+        Job(
+            "item-create",
+            "J1",
+            NOW - HOUR,
+            completed_at=NOW,
+            total_count=1,
+            completed_count=1,
+            related_ids=[related_id("A")],
+        )
+    )
+    load(kinds=["item-create"])
+    sandbox.reset_requests()
+    for _ in range(2):
+        load(kinds=["item-create"], include=["items"])
+
+    assert [request.endpoint for request in sandbox.requests] == ["list", "detail", "list"]
+    assert warehouse.rows("select item_id, external_id, seen_in_job_id from klaviyo_raw.items") == [
+        ("$custom:::$default:::A", "A", "J1")
+    ]
+
+
+@pytest.mark.parametrize("operation", ["create", "update"])
+def test_items_and_variants_are_included_on_request(
+    operation: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """Documented attributes get columns of their type, free metadata stays JSON, prices keep their digits."""
+    sandbox.world.add(
+        Job(
+            f"item-{operation}",
+            "J1",
+            NOW - HOUR,
+            completed_at=NOW,
+            total_count=1,
+            completed_count=1,
+            related_ids=[related_id("I1")],
+        ),
+        Job(
+            f"variant-{operation}",
+            "J2",
+            NOW - HOUR,
+            completed_at=NOW,
+            total_count=1,
+            completed_count=1,
+            related_ids=[related_id("V1")],
+        ),
+    )
+    common = {"external_id": "X", "title": "Shirt", "description": "Blue", "price": 19.99, "published": True}
+    times = {"created": "2026-01-02T03:04:05.000006+00:00", "updated": "2026-01-03T00:00:00+00:00"}
+    metadata = {"images": ["http://img/1"], "custom_metadata": {"season": "summer", "rank": 1.5}}
+    sandbox.world.describe(
+        related_id("I1"), **common, **times, **metadata, url="http://shop/1", image_full_url="", image_thumbnail_url=""
+    )
+    sandbox.world.describe(
+        related_id("V1"),
+        **common,
+        **times,
+        **metadata,
+        sku="S-1",
+        inventory_policy=2,
+        inventory_quantity=3,
+        url=None,
+        image_full_url=None,
+        image_thumbnail_url=None,
+    )
+
+    load(kinds=[f"item-{operation}", f"variant-{operation}"], include=["items", "variants"])
+
+    shared = "external_id, title, description, cast(price as varchar), published, images, custom_metadata, epoch_us(created_at), url, seen_in_job_id, extra"
+    values = (
+        "X",
+        "Shirt",
+        "Blue",
+        "19.990000000",
+        True,
+        '["http://img/1"]',
+        '{"season":"summer","rank":1.5}',
+        1767323045000006,
+    )
+    assert [
+        tuple(str(v).replace(", ", ",").replace(": ", ":") if isinstance(v, str) else v for v in row)
+        for row in warehouse.rows(f"select {shared} from klaviyo_raw.items")
+    ] == [(*values, "http://shop/1", "J1", None)]
+    assert [
+        tuple(str(v).replace(", ", ",").replace(": ", ":") if isinstance(v, str) else v for v in row)
+        for row in warehouse.rows(f"select {shared} from klaviyo_raw.variants")
+    ] == [(*values, None, "J2", None)]
+    assert warehouse.rows(
+        "select sku, inventory_policy, cast(inventory_quantity as integer) from klaviyo_raw.variants"
+    ) == [("S-1", 2, 3)]
+
+
+def test_the_newest_read_of_a_category_stays(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """An older job that is read again must not bring back an older name."""
+    sandbox.world.add(
+        Job(
+            "category-create",
+            "C2",
+            NOW - HOUR,
+            completed_at=NOW,
+            total_count=1,
+            completed_count=1,
+            related_ids=[related_id("A")],
+        )
+    )
+    sandbox.world.describe(related_id("A"), name="New", updated="2026-11-20T11:00:00+00:00")
+    load(kinds=["category-create"])
+    sandbox.world.add(
+        Job(
+            "category-create",
+            "C1",
+            NOW - 2 * HOUR,
+            completed_at=NOW,
+            total_count=1,
+            completed_count=1,
+            related_ids=[related_id("A")],
+        )
+    )
+    sandbox.world.describe(related_id("A"), name="Old", updated="2026-11-20T10:00:00+00:00")
+    load(kinds=["category-create"])
+
+    assert warehouse.rows("select name, seen_in_job_id from klaviyo_raw.categories") == [("New", "C2")]
+
+
+def test_accounts_succeed_and_fail_each_for_itself(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One key is wrong, one account throttled for good: the third is complete, the run is partial, the ledger tells."""
+    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.0)
+    sandbox.add_account("good", world="full")
+    throttled = sandbox.add_account("throttled", world="demo")
+    sandbox.faults.append(Fault("429", "huge", account="throttled"))
+    accounts = {"wrong": "pk_wrong", "good": "pk_sandbox_good", "throttled": throttled.key}
+
+    summary = load(api_key=None, accounts=accounts)
+
+    assert summary.error is not None
+    assert summary.error.exit_code == 5
+    assert warehouse.rows("select account, count(*) from klaviyo_raw.jobs group by 1") == [("good", 860)]
+    assert warehouse.rows(
+        "select account, is_complete, split_part(error, ':', 1), count(*) from klaviyo_raw.listings group by all order by 1"
+    ) == [
+        ("good", True, None, 9),
+        ("throttled", False, "UnavailableError", 9),
+        ("wrong", False, "KeyRefusedError", 9),
+    ]
+
+
+def test_two_accounts_may_hold_the_same_job_id(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """The account is part of every key."""
+    second = sandbox.add_account("second")
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    second.world.add(Job("item-create", "J1", NOW - HOUR, status="processing", total_count=2))
+    accounts = {"one": sandbox.key, "two": second.key}
+    for _ in range(2):
+        load(api_key=None, accounts=accounts, kinds=["item-create"])
+
+    assert warehouse.rows("select account, job_id, status, total_count from klaviyo_raw.jobs order by 1") == [
+        ("one", "J1", "complete", 1),
+        ("two", "J1", "processing", 2),
+    ]
+
+
+def test_a_full_refresh_reads_all_again_and_keeps_history(warehouse: Warehouse) -> None:
+    """Every listed job is read and written again; nothing else changes: no new observation, no new time of change."""
+    with Sandbox("demo", clock=NOW) as sandbox:
+        load = Load(sandbox, warehouse)
+        load(kinds=["category-create"])
+        query = "select job_id, first_seen_at, last_changed_at from klaviyo_raw.jobs order by 1"
+        before = (warehouse.rows(query), warehouse.count("job_observations"))
+        sandbox.reset_requests()
+        summary = load.refresh(kinds=["category-create"])
+        endpoints = [request.endpoint for request in sandbox.requests]
+
+    assert (endpoints.count("list"), endpoints.count("detail")) == (1, 30)
+    assert (warehouse.rows(query), warehouse.count("job_observations")) == before
+    assert warehouse.rows("select distinct run_id from klaviyo_raw.jobs") == [(summary.run_id,)]
+
+
+def test_unknown_attributes_are_kept_and_told_once(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """What the API adds later is in `extra`, an unknown status is kept, and the run names the drift."""
+    sandbox.world.add(
+        Job("item-create", "J1", NOW - HOUR, status="paused", total_count=1, extra_attributes={"priority": 7})
+    )
+
+    first = load(kinds=["item-create"])
+    second = load(kinds=["item-create"])
+
+    assert warehouse.rows("select status, extra from klaviyo_raw.jobs") == [("paused", '{"priority":7}')]
+    assert (first.unmodelled, second.unmodelled) == ({"item-create": ["priority"]}, {})
+
+
+def test_a_job_on_two_pages_is_one(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """The list moves while it is read and shows a job again: one row, one set of children."""
+    sandbox.world.add(
+        *(
+            Job(
+                "item-create",
+                f"J{n:03}",
+                NOW - HOUR,
+                completed_at=NOW,
+                total_count=1,
+                errors=[JobError("No.", related_id("A"))],
+            )
+            for n in range(150)
+        )
+    )
+    sandbox.faults.append(Fault("list-moves"))
+
+    load(kinds=["item-create"])
+
+    assert (warehouse.count("jobs"), warehouse.count("job_errors"), warehouse.count("job_observations")) == (
+        150,
+        150,
+        150,
+    )
+
+
+def test_dlt_keeps_no_state_that_grows(warehouse: Warehouse, sandbox: Sandbox, load: Load) -> None:
+    """Ten runs leave ten rows in dlt's list of loads and none in its state; its schema versions do not pile up."""
+    for _ in range(4):
+        load(kinds=list(KINDS)[:2])
+
+    tables = [
+        name for (name,) in warehouse.rows("select table_name from duckdb_tables() where schema_name = 'klaviyo_raw'")
+    ]
+    assert "_dlt_pipeline_state" not in tables
+    assert warehouse.count("_dlt_loads") == 4
+    assert warehouse.count("_dlt_version") == 1
+
+
+def test_settings_of_the_run_reach_the_ledger(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """Each listing records the revision that was asked for."""
+    load(kinds=["item-create"], revision="2025-01-15")
+
+    assert warehouse.rows("select account, job_kind, api_revision, page_count from klaviyo_raw.listings") == [
+        ("default", "item-create", "2025-01-15", 1)
+    ]
+    assert sandbox.requests[0].revision == "2025-01-15"
+    assert Settings().revision == "2026-07-15"
+
+
+def test_a_job_that_is_listed_after_its_expiry_is_held_like_any_other(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """Whenever it was to expire: it is not written again, and was first seen when it was."""
+    attributes = {"status": "complete", "created_at": (NOW - 9 * DAY).isoformat(), "total_count": 1}
+    attributes["expires_at"] = (NOW - 2 * DAY).isoformat()
+    late = {"type": "catalog-item-bulk-create-job", "id": "LATE", "attributes": attributes}
+    sandbox.world.add(RawJob("item-create", late, id="LATE", created_at=NOW - 9 * DAY))
+    sandbox.world.add(Job("item-create", "NEW", NOW, completed_at=NOW, total_count=1))
+    first = load(kinds=["item-create"])
+
+    second = load(kinds=["item-create"])
+
+    assert (first.changed_count, second.job_count, second.changed_count) == (2, 2, 0)
+
+
+def test_a_job_of_a_zoneless_time_is_held_like_any_other(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """A second run finds it unchanged, though it has to look closer to know."""
+    attributes = {"status": "queued", "created_at": "2026-11-20T11:00:00", "total_count": 1}
+    record = {"type": "catalog-item-bulk-create-job", "id": "J1", "attributes": attributes}
+    sandbox.world.add(RawJob("item-create", record, id="J1", created_at=NOW - HOUR))
+    first = load(kinds=["item-create"])
+
+    second = load(kinds=["item-create"])
+
+    assert (first.changed_count, second.job_count, second.changed_count) == (1, 1, 0)
+    assert warehouse.rows("select run_id, created_at, vanished_at from klaviyo_raw.jobs") == [
+        (first.run_id, NOW - HOUR, None)
+    ]
+
+
+def test_a_detail_of_an_earlier_state_is_no_detail_of_this_one(sandbox: Sandbox, load: Load) -> None:
+    """A job that changed while a run read no details has its detail read by the next that does."""
+    sandbox.world.add(Job("category-create", "C1", NOW - HOUR, status="processing", total_count=2, related_ids=[]))
+    load(kinds=["category-create"])
+    sandbox.world.change("category-create", "C1", status="complete", completed_at=NOW, completed_count=2)
+    load(kinds=["category-create"], include=[])
+    sandbox.reset_requests()
+
+    load(kinds=["category-create"])
+
+    assert [request.endpoint for request in sandbox.requests] == ["list", "detail"]
+
+
+@pytest.mark.parametrize("age", [0, 3], ids=["first page", "last page"])
+def test_an_unreadable_record_on_any_page_may_be_the_missing_job(
+    age: int, sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """Nothing is concluded from absence where one record of the listing, on whichever page, cannot be read."""
+    sandbox.world.add(Job("item-create", "OPEN", NOW - 2 * HOUR, status="processing", total_count=1))
+    load(kinds=["item-create"])
+    sandbox.world.remove("item-create", "OPEN")
+    sandbox.world.add(
+        *(Job("item-create", f"J{n:03}", NOW - HOUR, completed_at=NOW, total_count=1) for n in range(150)),
+        RawJob("item-create", {"id": "ODD", "attributes": {}}, id="ODD", created_at=NOW - age * HOUR),
+    )
+
+    summary = load(kinds=["item-create"])
+
+    assert (summary.outcomes[0].page_count, summary.job_count, summary.rejected_count) == (2, 150, 1)
+    assert warehouse.rows("select job_id from klaviyo_raw.jobs where vanished_at is not null") == []
+
+
+@pytest.mark.parametrize("what", ["delete from klaviyo_raw._dlt_loads", "update klaviyo_raw._dlt_loads set status = 1"])
+def test_a_job_of_a_load_that_was_cut_off_keeps_its_times(
+    what: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """It is written anew by the next run, but was seen and changed when it was."""
+    times = "select first_seen_at, last_changed_at from klaviyo_raw.jobs"
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    load(kinds=["item-create"])
+    before = warehouse.rows(times)
+    warehouse.rows(what)
+
+    summary = load(kinds=["item-create"])
+
+    assert summary.changed_count == 1
+    assert warehouse.rows(times) == before
+
+
+def test_a_job_keeps_when_it_was_first_seen_and_last_changed(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """A change moves the one time, two full refreshes after it move none but that of the detail."""
+    sandbox.world.add(Job("category-create", "C1", NOW - HOUR, status="processing", total_count=1, related_ids=[]))
+    rows = []
+    for run in (load, load, load.refresh, load.refresh):
+        run(kinds=["category-create"])
+        rows += warehouse.rows("select first_seen_at, last_changed_at, detail_read_at from klaviyo_raw.jobs")
+        sandbox.world.change("category-create", "C1", status="complete", completed_at=NOW, completed_count=1)
+
+    first_seen, last_changed, detail_read = zip(*rows, strict=True)
+    assert len(set(first_seen)) == 1
+    assert first_seen[0] == last_changed[0] < last_changed[1] == last_changed[2] == last_changed[3]
+    assert detail_read[0] < detail_read[1] < detail_read[2] < detail_read[3]
+
+
+def test_a_job_vanishes_once(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """Later listings that do not show it either leave its row as it is."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, status="processing", total_count=1))
+    load(kinds=["item-create"])
+    sandbox.world.remove("item-create", "J1")
+    load(kinds=["item-create"])
+    before = contents(warehouse)
+
+    load(kinds=["item-create"])
+
+    assert contents(warehouse) == before
+    assert warehouse.value("select count(*) from klaviyo_raw.jobs where vanished_at is not null") == 1
+
+
+def test_a_category_of_no_known_rank_gives_way(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """A row that was stored before there were ranks is replaced by the next read of its category."""
+    job = Job("category-create", "C1", NOW - HOUR, completed_at=NOW, total_count=1, related_ids=[related_id("A")])
+    sandbox.world.add(job)
+    sandbox.world.describe(related_id("A"), name="Old", updated="2026-11-20T10:00:00+00:00")
+    load(kinds=["category-create"])
+    warehouse.rows("update klaviyo_raw.categories set seen_rank = null")
+    sandbox.world.describe(related_id("A"), name="New", updated="2026-11-20T11:00:00+00:00")
+
+    load.refresh(kinds=["category-create"])
+
+    assert warehouse.rows("select name, seen_in_job_id from klaviyo_raw.categories") == [("New", "C1")]
+
+
+@pytest.mark.parametrize("column", ["first_seen_at", "last_changed_at"])
+def test_a_row_without_its_times_is_written_anew(
+    column: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """A job that no run of ours can have written is not held, and stops no run."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    load(kinds=["item-create"])
+    warehouse.rows(f"update klaviyo_raw.jobs set {column} = null")
+
+    summary = load(kinds=["item-create"])
+
+    assert summary.changed_count == 1
+    assert warehouse.value(f"select count({column}) from klaviyo_raw.jobs") == 1
+
+
+def test_a_refresh_without_details_keeps_when_they_were_read(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """The time stands as it stood, in a row that is written anew."""
+    sandbox.world.add(Job("category-create", "C1", NOW - HOUR, completed_at=NOW, related_ids=[related_id("A")]))
+    load(kinds=["category-create"])
+    before = warehouse.value("select detail_read_at from klaviyo_raw.jobs")
+
+    summary = load.refresh(kinds=["category-create"], include=[])
+
+    assert warehouse.rows("select run_id, detail_read_at from klaviyo_raw.jobs") == [(summary.run_id, before)]
+
+
+def test_a_listing_that_shows_nothing_counts_nothing(load: Load, warehouse: Warehouse) -> None:
+    """Refused at its first page: not complete, and zero of everything that was not read."""
+    load(kinds=["item-create"], api_key="pk_wrong")
+
+    assert warehouse.rows(
+        """
+        select is_complete, page_count, job_count, changed_count, detail_count, rejected_count, split_part(error, ':', 1)
+        from klaviyo_raw.listings
+        """
+    ) == [(False, 0, 0, 0, 0, 0, "KeyRefusedError")]
+
+
+def test_a_job_that_is_listed_unchanged_has_not_vanished(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """It has not finished, is passed over, and was shown all the same."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, status="processing", total_count=1))
+    first = load(kinds=["item-create"])
+
+    second = load(kinds=["item-create"])
+
+    assert (second.job_count, second.changed_count) == (1, 0)
+    assert warehouse.rows("select run_id, vanished_at from klaviyo_raw.jobs") == [(first.run_id, None)]
+
+
+def test_a_state_that_a_cut_off_load_did_not_observe_is_observed_by_the_next(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """The job may have been merged and its observation not: the row alone does not tell that it was observed."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    load(kinds=["item-create"])
+    warehouse.rows("delete from klaviyo_raw._dlt_loads")
+    warehouse.rows("delete from klaviyo_raw.job_observations")
+
+    summary = load(kinds=["item-create"])
+
+    assert warehouse.rows("select job_id, status, run_id from klaviyo_raw.job_observations") == [
+        ("J1", "complete", summary.run_id)
+    ]
+
+
+def test_after_an_outage_no_more_details_are_asked_for(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API is left alone once a detail was given up, and every job is loaded as it was listed."""
+    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.0)
+    jobs = [Job("category-create", f"C{n:03}", NOW - HOUR, completed_at=NOW) for n in range(300)]
+    sandbox.world.add(*jobs)
+    sandbox.faults.append(Fault("status", "503", endpoint="detail"))
+
+    summary = load(kinds=["category-create"])
+
+    asked = {request.job_id for request in sandbox.requests if request.endpoint == "detail"}
+    # Those that were under way when the first was given up have been asked for, 128 at the most at once.
+    assert 1 <= len(asked) < 250
+    assert summary.error is not None
+    assert warehouse.value("select count(*) from klaviyo_raw.jobs where detail_read_at is null") == 300
+
+
+def test_a_listing_counts_what_it_read(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """Over all its pages: jobs, those that were new, details, and records that could not be read."""
+    sandbox.world.add(
+        *(Job("category-create", f"C{n:03}", NOW - HOUR, completed_at=NOW) for n in range(150)),
+        RawJob("category-create", {"id": "ODD", "attributes": {}}, id="ODD", created_at=NOW),
+    )
+
+    load(kinds=["category-create"])
+
+    assert warehouse.rows(
+        """
+        select is_complete, page_count, job_count, changed_count, detail_count, rejected_count, request_count
+        from klaviyo_raw.listings
+        """
+    ) == [(True, 2, 150, 150, 150, 1, 152)]
+
+
+def test_why_a_listing_is_incomplete_comes_before_what_else_went_wrong(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """A detail that is refused is told only where the listing itself came to its end."""
+    sandbox.world.add(*(Job("category-create", f"C{n:03}", NOW - HOUR, completed_at=NOW) for n in range(150)))
+    sandbox.faults.append(Fault("status", "400", endpoint="detail", times=1))
+    sandbox.faults.append(Fault("status", "410", endpoint="list", after=1))
+
+    load(kinds=["category-create"])
+
+    [(is_complete, error)] = warehouse.rows("select is_complete, error from klaviyo_raw.listings")
+    assert not is_complete
+    assert "410" in error
+
+
+def test_unknown_attributes_of_every_page_are_told(sandbox: Sandbox, load: Load) -> None:
+    """What the first page shows is named although the last shows none of it."""
+    sandbox.world.add(
+        Job("item-create", "NEW", NOW, status="queued", total_count=1, extra_attributes={"priority": 7}),
+        *(Job("item-create", f"J{n:03}", NOW - HOUR, completed_at=NOW, total_count=1) for n in range(150)),
+    )
+
+    summary = load(kinds=["item-create"])
+
+    assert (summary.outcomes[0].page_count, summary.unmodelled) == (2, {"item-create": ["priority"]})
+
+
+def test_unknown_attributes_of_all_accounts_are_told(sandbox: Sandbox, load: Load) -> None:
+    """By kind, and in the order of the alphabet."""
+    second = sandbox.add_account("second")
+    for world, name in ((sandbox.world, "priority"), (second.world, "origin")):
+        world.add(Job("item-create", "J1", NOW, status="queued", total_count=1, extra_attributes={name: 7}))
+
+    summary = load(api_key=None, accounts={"one": sandbox.key, "two": second.key}, kinds=["item-create"])
+
+    assert summary.unmodelled == {"item-create": ["origin", "priority"]}
+
+
+def test_records_that_cannot_be_read_are_kept_from_every_page(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """One on the first page and one on the last: both are rejected, each under its page and a number of its own."""
+    sandbox.world.add(
+        RawJob("item-create", {"id": "ODD1", "attributes": {}}, id="ODD1", created_at=NOW),
+        *(Job("item-create", f"J{n:03}", NOW - HOUR, completed_at=NOW, total_count=1) for n in range(150)),
+        RawJob("item-create", {"id": "ODD2", "attributes": {}}, id="ODD2", created_at=NOW - 3 * HOUR),
+    )
+
+    load(kinds=["item-create"])
+
+    assert warehouse.rows(
+        "select position, endpoint, raw->>'id' from klaviyo_raw.rejected_records order by position"
+    ) == [
+        (0, "GET /api/catalog-item-bulk-create-jobs (page 1)", "ODD1"),
+        (1, "GET /api/catalog-item-bulk-create-jobs (page 2)", "ODD2"),
+    ]
+
+
+def test_of_two_equal_reads_of_a_category_the_later_stays(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """A full refresh brings a name that was changed without its time."""
+    job = Job("category-create", "C1", NOW - HOUR, completed_at=NOW, total_count=1, related_ids=[related_id("A")])
+    sandbox.world.add(job)
+    sandbox.world.describe(related_id("A"), name="Old", updated="2026-11-20T10:00:00+00:00")
+    load(kinds=["category-create"])
+    sandbox.world.describe(related_id("A"), name="New", updated="2026-11-20T10:00:00+00:00")
+
+    load.refresh(kinds=["category-create"])
+
+    assert warehouse.rows("select name, seen_in_job_id from klaviyo_raw.categories") == [("New", "C1")]
+
+
+@pytest.mark.parametrize("late", ["category-create", "category-update"])
+def test_of_two_reads_of_one_run_the_higher_rank_stays(
+    late: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """Two kinds of jobs show the same category: its row names the same job, whichever of them was read later."""
+    for kind, job_id in (("category-create", "A"), ("category-update", "Z")):
+        sandbox.world.add(Job(kind, job_id, NOW - HOUR, completed_at=NOW, related_ids=[related_id("SHOES")]))
+    sandbox.faults.append(Fault("slow", "0.5", kind=late, endpoint="detail"))
+
+    load(kinds=["category-create", "category-update"])
+
+    assert warehouse.rows("select category_id, seen_in_job_id from klaviyo_raw.categories") == [
+        ("$custom:::$default:::SHOES", "Z")
+    ]
+
+
+def test_the_ledger_tells_when_a_listing_was_read_and_what_it_waited_for(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """One call is throttled for a second and repeated: it is told between the times of start and end."""
+    sandbox.faults.append(Fault("429", "1", times=1))
+    before = dt.datetime.now(dt.UTC)
+
+    load(kinds=["item-create"])
+
+    [(started_at, finished_at, request_count, retry_count, throttled_seconds)] = warehouse.rows(
+        "select started_at, finished_at, request_count, retry_count, throttled_seconds from klaviyo_raw.listings"
+    )
+    second = dt.timedelta(seconds=1)
+    assert before < started_at < started_at + second <= finished_at < dt.datetime.now(dt.UTC)
+    assert (request_count, retry_count) == (2, 1)
+    assert 1 <= throttled_seconds < 1.5
+
+
+def test_no_second_copy_of_the_rows_is_kept(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """What dlt merges from is empty after the load."""
+    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+
+    load(kinds=["item-create"])
+
+    tables = warehouse.rows(
+        """
+        select table_name from duckdb_tables()
+        where schema_name = 'klaviyo_raw_staging' and table_name not like '\\_dlt%' escape '\\'
+        """
+    )
+    assert ("jobs",) in tables
+    assert [name for (name,) in tables if warehouse.value(f"select count(*) from klaviyo_raw_staging.{name}")] == []
+
+
+def test_nothing_of_dlts_outlives_a_run(load: Load, tmp_path: Path) -> None:
+    """No package of a load is left that could block the next: the warehouse is all there is."""
+    load(kinds=["item-create"])
+
+    assert list((tmp_path / "dlt").rglob("klaviyo_jobs")) == []
+
+
+def test_a_run_counts_the_rows_it_left(sandbox: Sandbox, load: Load) -> None:
+    """In each table, whether they are new or replace others; what only deletes is no row."""
+    sandbox.world.add(
+        Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1, errors=[JobError("No.")]),
+        Job("item-create", "J2", NOW - HOUR, completed_at=NOW, total_count=1, related_ids=[related_id("A")]),
+    )
+
+    first = load(kinds=["item-create"])
+    second = load(kinds=["item-create"])
+
+    kept = {table: rows for table, rows in first.rows.items() if rows}
+    assert kept == {"jobs": 2, "job_errors": 1, "job_linkages": 1, "job_observations": 2, "listings": 1}
+    assert {table: rows for table, rows in second.rows.items() if rows} == {"listings": 1}
+
+
+def test_runs_of_different_kinds_leave_one_schema_of_dlts(load: Load, warehouse: Warehouse) -> None:
+    """Its copies of earlier schemas are deleted, beside the rows and where dlt merges from."""
+    for kinds in (["item-create"], ["category-create"], ["item-create", "item-delete"]):
+        load(kinds=kinds)
+
+    assert warehouse.count("_dlt_version") == 1
+    assert warehouse.value("select count(*) from klaviyo_raw_staging._dlt_version") == 1

@@ -1,0 +1,80 @@
+"""The DuckDB file: who may have it open, and which errors are its own."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from klaviyo_jobs.errors import PartialError, WarehouseError
+from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse, warehouse_errors
+from runs.test_run_life import reader
+from support.loads import Load, Warehouse
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    """Through the errors that dlt wraps it in, with what to do about it; other errors of the system stay what they are."""
+    told = []
+
+    def fail(number: int) -> None:
+        try:
+            raise OSError(number, "of the system")
+        except OSError as error:
+            raise RuntimeError("step failed") from error
+
+    for number in (errno.ENOSPC, errno.ENOENT):
+        with pytest.raises((WarehouseError, RuntimeError)) as caught, warehouse_errors(tmp_path / "w.duckdb"):
+            fail(number)
+        told.append(str(caught.value).splitlines()[0])
+
+    assert told == [
+        f"the disk of {tmp_path / 'w.duckdb'}, or that of the folder for temporary files, is full.",
+        "step failed",
+    ]
+
+
+def test_an_error_of_duckdb_is_found_behind_one_of_cleaning_up(tmp_path: Path) -> None:
+    """What was raised while another error was handled has that one for its reason."""
+
+    def clean_up() -> None:
+        try:
+            raise duckdb.IOException("could not write")
+        except duckdb.Error:
+            raise RuntimeError("nor clean up")  # noqa: B904
+
+    with pytest.raises(WarehouseError, match="could not write"), warehouse_errors(tmp_path / "w.duckdb"):
+        clean_up()
+
+
+def test_an_error_of_ours_stays_what_it_is(tmp_path: Path) -> None:
+    """It says more than what it was made of."""
+    ours = PartialError("some failed.")
+
+    with pytest.raises(PartialError), warehouse_errors(tmp_path / "w.duckdb"):
+        raise ours from duckdb.IOException("could not write")
+
+
+def test_any_number_of_programs_may_read_at_once(load: Load, warehouse: Warehouse) -> None:
+    """Whoever only reads does not mind another reader."""
+    load(kinds=["item-create"])
+
+    with reader(warehouse.path, 30), open_warehouse(warehouse.path, read_only=True) as connection:
+        assert connection.execute("select count(*) from klaviyo_raw.listings").fetchall() == [(1,)]
+
+
+def test_a_table_that_is_refused_leaves_the_file_closed(warehouse: Warehouse) -> None:
+    """Its owner opens it as before, even while the error is looked at."""
+    warehouse.rows("create schema klaviyo_raw")
+    warehouse.rows("create table klaviyo_raw.jobs (name text)")
+
+    with pytest.raises(WarehouseError) as caught:
+        open_warehouse(warehouse.path)
+
+    opened = subprocess.run(
+        [sys.executable, "-c", f"import duckdb; duckdb.connect({str(warehouse.path)!r})"], check=False, timeout=30
+    )
+    assert (caught.value.exit_code, opened.returncode) == (7, 0)

@@ -1,0 +1,278 @@
+"""The copy for BI tools: complete, checked, replaced by one rename, and in nobody's way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import fcntl
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.warehouse.publish import publish
+from klaviyo_sandbox import Job, Sandbox
+from support.loads import NOW, Load, Warehouse
+
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Warehouse:
+    """Where the copy goes."""
+    (tmp_path / "bi").mkdir()
+    return Warehouse(tmp_path / "bi" / "copy.duckdb")
+
+
+def add_job(sandbox: Sandbox, job_id: str) -> None:
+    """Add a finished job."""
+    sandbox.world.add(Job("item-create", job_id, NOW - HOUR, completed_at=NOW, total_count=1, completed_count=1))
+
+
+def ids_in(copy: Warehouse) -> list[str]:
+    """The jobs that a reader of the copy sees."""
+    with duckdb.connect(str(copy.path), read_only=True) as connection:
+        return [job_id for (job_id,) in connection.execute("select job_id from klaviyo.jobs order by 1").fetchall()]
+
+
+def test_the_copy_is_what_the_warehouse_is(sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse) -> None:
+    """A reader finds the views and their rows; the file is read-only and nothing else is left beside it."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+
+    published = publish(warehouse.path, copy.path)
+
+    assert ids_in(copy) == ["J1"]
+    assert "jobs" in published.views
+    assert stat.S_IMODE(copy.path.stat().st_mode) == 0o444
+    assert [path.name for path in copy.path.parent.iterdir()] == ["copy.duckdb"]
+
+
+def test_what_a_killed_publishing_left_is_deleted_by_the_next(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """Half a copy beside the target goes; what others keep there stays."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    for name in (".copy.duckdb.x1y2z3.new", ".copy.duckdb.swp", ".other.duckdb.x1y2z3.new"):
+        copy.path.with_name(name).write_bytes(b"half")
+
+    publish(warehouse.path, copy.path)
+
+    assert sorted(path.name for path in copy.path.parent.iterdir()) == [
+        ".copy.duckdb.swp",
+        ".other.duckdb.x1y2z3.new",
+        "copy.duckdb",
+    ]
+
+
+def test_what_another_publisher_is_writing_is_left_alone(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """As long as one is at work in the folder, half a copy may be its own; nobody waits for it."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    half = copy.path.with_name(".copy.duckdb.x1y2z3.new")
+    half.write_bytes(b"half")
+    folder = os.open(copy.path.parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_SH)
+
+    publish(warehouse.path, copy.path)
+    os.close(folder)
+
+    assert half.exists()
+    assert ids_in(copy) == ["J1"]
+
+
+def test_a_reader_of_the_old_copy_goes_on_reading_it(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """A BI tool that holds the copy open blocks neither the run nor the publishing, and sees what it opened."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    publish(warehouse.path, copy.path)
+    code = (
+        f"import duckdb; c = duckdb.connect({str(copy.path)!r}, read_only=True); print('open', flush=True); input();"
+        "print(c.execute('select count(*) from klaviyo.jobs').fetchone()[0])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        add_job(sandbox, "J2")
+        load(kinds=["item-create"])
+        publish(warehouse.path, copy.path)
+        seen, _ = reader.communicate("\n", timeout=30)
+
+    assert seen.strip() == "1"
+    assert ids_in(copy) == ["J1", "J2"]
+
+
+def test_a_run_publishes_when_it_is_set_to(sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse) -> None:
+    """The setting `bi_copy` makes every run end with a new copy."""
+    add_job(sandbox, "J1")
+
+    load(kinds=["item-create"], bi_copy=str(copy.path))
+
+    assert ids_in(copy) == ["J1"]
+    assert warehouse.count("jobs") == 1
+
+
+def test_a_filled_copy_is_not_replaced_by_an_empty_one(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path
+) -> None:
+    """A wrong path must not empty every dashboard; --force does it all the same."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    publish(warehouse.path, copy.path)
+    sandbox.world.clear()
+    empty = Warehouse(tmp_path / "empty.duckdb")
+    Load(sandbox, empty)(kinds=["item-create"])
+
+    with pytest.raises(WarehouseError, match="holds no job"):
+        publish(empty.path, copy.path)
+    kept = ids_in(copy)
+    publish(empty.path, copy.path, force=True)
+
+    assert (kept, ids_in(copy)) == (["J1"], [])
+
+
+def test_a_stale_wal_beside_the_copy_is_not_replayed(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """DuckDB would play a left-over log into the new file: it goes before the rename."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    copy.path.with_name("copy.duckdb.wal").write_bytes(b"left over")
+
+    publish(warehouse.path, copy.path)
+
+    assert ids_in(copy) == ["J1"]
+    assert not copy.path.with_name("copy.duckdb.wal").exists()
+
+
+def test_earlier_copies_are_kept_on_request(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """Of four copies with two kept, the newest three are there."""
+    for number in range(4):
+        add_job(sandbox, f"J{number}")
+        load(kinds=["item-create"])
+        publish(warehouse.path, copy.path, keep=2)
+
+    names = ["copy.duckdb", "copy.duckdb.1", "copy.duckdb.2"]
+    assert sorted(path.name for path in copy.path.parent.iterdir()) == names
+    assert [len(ids_in(Warehouse(copy.path.with_name(name)))) for name in names] == [4, 3, 2]
+
+
+def test_views_are_written_as_parquet(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path
+) -> None:
+    """One read-only file a view, with its rows, and nothing else beside them; the folder may be called anything."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    folder = tmp_path / "the shop's"
+    folder.mkdir()
+    folder.joinpath(".jobs.parquet.x1y2z3.new").write_bytes(b"half")
+
+    published = publish(warehouse.path, copy.path, parquet=folder)
+
+    assert sorted(path.stem for path in published.parquet) == published.views
+    assert sorted(folder.iterdir()) == sorted(published.parquet)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in published.parquet} == {0o444}
+    assert duckdb.read_parquet(str(folder / "jobs.parquet")).select("job_id").fetchall() == [("J1",)]
+
+
+def test_the_warehouse_is_no_copy_of_itself(load: Load, warehouse: Warehouse) -> None:
+    """Naming the warehouse as its copy is refused."""
+    load(kinds=["item-create"])
+
+    with pytest.raises(WarehouseError, match="would be the warehouse itself"):
+        publish(warehouse.path, warehouse.path)
+
+
+def test_a_broken_view_keeps_the_old_copy(sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse) -> None:
+    """A copy whose views do not run is never put in place."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    publish(warehouse.path, copy.path)
+    warehouse.rows("create view klaviyo.broken as select error('broken') as x from klaviyo_raw.jobs")
+
+    with pytest.raises(WarehouseError, match="the copy is not sound"):
+        publish(warehouse.path, copy.path)
+
+    assert ids_in(copy) == ["J1"]
+    assert [path.name for path in copy.path.parent.iterdir()] == ["copy.duckdb"]
+
+
+def test_a_copy_is_a_backup_that_a_run_goes_on_from(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path
+) -> None:
+    """Put in the place of a lost warehouse and made writable, it is the warehouse: only what is new is read."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    publish(warehouse.path, copy.path)
+    add_job(sandbox, "J2")
+    restored = Warehouse(tmp_path / "restored.duckdb")
+    restored.path.write_bytes(copy.path.read_bytes())
+
+    summary = Load(sandbox, restored)(kinds=["item-create"])
+
+    assert (summary.job_count, summary.changed_count) == (2, 1)
+    assert restored.rows("select job_id from klaviyo_raw.jobs order by 1") == [("J1",), ("J2",)]
+    assert restored.count("job_observations") == 2
+
+
+# Publishes two warehouses in turn, is killed at any instant, and keeps what a reader would have found then.
+KILLED_PUBLISHER = """
+import os, random, shutil, signal, sys, time
+from pathlib import Path
+
+from klaviyo_jobs.warehouse.publish import publish
+
+one, other, copy, kept = map(Path, sys.argv[1:])
+rng = random.Random(6)
+started = time.monotonic()
+publish(one, copy)
+seconds = time.monotonic() - started
+for number in range(16):
+    process = os.fork()
+    if process == 0:
+        if number % 2:
+            publish(other, copy)
+        while True:
+            publish(one, copy)
+            publish(other, copy)
+    time.sleep(rng.uniform(0, 4 * seconds))
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    if copy.exists():
+        shutil.copy(copy, kept / f"{number}.duckdb")
+"""
+
+
+def test_a_killed_publishing_leaves_the_old_copy_or_the_new_one(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path
+) -> None:
+    """After each of sixteen kills a reader finds one of the two warehouses, whole; what was half done is cleared away."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    one, kept = tmp_path / "one.duckdb", tmp_path / "kept"
+    shutil.copy(warehouse.path, one)
+    add_job(sandbox, "J2")
+    load(kinds=["item-create"])
+    kept.mkdir()
+
+    arguments = [str(path) for path in (one, warehouse.path, copy.path, kept)]
+    subprocess.run([sys.executable, "-c", KILLED_PUBLISHER, *arguments], check=True)
+
+    found = [ids_in(Warehouse(path)) for path in kept.iterdir()]
+    assert len(found) == 16
+    assert {tuple(ids) for ids in found} == {("J1",), ("J1", "J2")}
+    assert len(list(copy.path.parent.iterdir())) <= 2
