@@ -320,7 +320,7 @@ def test_an_unexpected_error_shows_no_key(demo: Sandbox, tmp_path: Path) -> None
         "import klaviyo_jobs.api.client as client\n"
         "def fail(body, decode):\n"
         "    raise LookupError('nobody thought of this')\n"
-        "client._decoded = fail\n"
+        "client.decode_leniently = fail\n"
     )
 
     ended = command(

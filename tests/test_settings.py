@@ -19,11 +19,11 @@ from klaviyo_jobs.settings import (
     Settings,
     check_base_url,
     check_revision,
-    include_of,
-    keys_of,
-    kinds_of,
     origin_of,
     read_settings,
+    resolve_keys,
+    select_kinds,
+    select_relationships,
 )
 
 PREFIX = "SOURCES__KLAVIYO_JOBS__"
@@ -109,7 +109,7 @@ def test_accounts_come_from_a_table_of_labels(write_dlt: WriteDlt) -> None:
 
     settings = read_settings()
 
-    assert revealed(keys_of(settings.api_key, settings.accounts)) == {"shop_eu": "pk_eu", "shop_us": "pk_us"}
+    assert revealed(resolve_keys(settings.api_key, settings.accounts)) == {"shop_eu": "pk_eu", "shop_us": "pk_us"}
 
 
 def test_accounts_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_accounts_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
     settings = read_settings()
 
-    assert revealed(keys_of(settings.api_key, settings.accounts)) == {"shop_eu": "pk_eu", "shop_us": "pk_us"}
+    assert revealed(resolve_keys(settings.api_key, settings.accounts)) == {"shop_eu": "pk_eu", "shop_us": "pk_us"}
 
 
 def test_a_label_in_the_environment_precedes_the_file(write_dlt: WriteDlt, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,14 +129,17 @@ def test_a_label_in_the_environment_precedes_the_file(write_dlt: WriteDlt, monke
 
     settings = read_settings()
 
-    assert revealed(keys_of(settings.api_key, settings.accounts)) == {"shop_eu": "pk_environment", "shop_us": "pk_us"}
+    assert revealed(resolve_keys(settings.api_key, settings.accounts)) == {
+        "shop_eu": "pk_environment",
+        "shop_us": "pk_us",
+    }
 
 
 def test_the_source_alone_finds_accounts_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who uses the dlt source without our command gets the same accounts."""
     monkeypatch.setenv(PREFIX + "ACCOUNTS__SHOP_EU", "pk_eu")
 
-    assert revealed(keys_of(None, None)) == {"shop_eu": "pk_eu"}
+    assert revealed(resolve_keys(None, None)) == {"shop_eu": "pk_eu"}
 
 
 # Keys.
@@ -144,7 +147,7 @@ def test_the_source_alone_finds_accounts_in_the_environment(monkeypatch: pytest.
 
 def test_one_key_is_the_account_default() -> None:
     """Spaces and line ends that copying brings along are cut off."""
-    assert revealed(keys_of(" pk_one ", None)) == {"default": "pk_one"}
+    assert revealed(resolve_keys(" pk_one ", None)) == {"default": "pk_one"}
 
 
 def assert_setting_error(error: SettingError, message: str, next_step: str) -> None:
@@ -163,7 +166,7 @@ def test_no_key_says_where_it_was_looked_for(api_key: str | None, has_file: bool
         Path(".dlt", "secrets.toml").touch()
 
     with pytest.raises(SettingError) as caught:
-        keys_of(api_key, {})
+        resolve_keys(api_key, {})
 
     state = "has none" if has_file else "no such file"
     assert_setting_error(
@@ -177,7 +180,7 @@ def test_no_key_says_where_it_was_looked_for(api_key: str | None, has_file: bool
 def test_a_key_that_cannot_be_one_is_refused_without_being_shown(key: str) -> None:
     """Empty keys and characters that no header can carry are found before a request is made."""
     with pytest.raises(SettingError) as caught:
-        keys_of(None, {"shop_eu": key})
+        resolve_keys(None, {"shop_eu": key})
 
     assert_setting_error(caught.value, "^the API key of account 'shop_eu' is empty or holds", "copy the private key")
     assert key.strip() == "" or key not in str(caught.value)
@@ -186,7 +189,7 @@ def test_a_key_that_cannot_be_one_is_refused_without_being_shown(key: str) -> No
 def test_both_forms_of_keys_are_refused() -> None:
     """One key and a table of accounts: whose key it is cannot be told."""
     with pytest.raises(SettingError) as caught:
-        keys_of("pk_one", {"shop_eu": "pk_eu"})
+        resolve_keys("pk_one", {"shop_eu": "pk_eu"})
 
     assert_setting_error(caught.value, "^both `api_key` and `accounts` are set", f"{PREFIX}API_KEY")
     assert "pk_" not in str(caught.value)
@@ -197,7 +200,7 @@ def test_a_number_is_no_key() -> None:
     accounts: Any = {"shop_eu": 4711}
 
     with pytest.raises(SettingError, match="the API key of account 'shop_eu'"):
-        keys_of(None, accounts)
+        resolve_keys(None, accounts)
 
 
 def test_settings_hide_keys() -> None:
@@ -212,21 +215,21 @@ def test_settings_hide_keys() -> None:
 
 def test_no_kinds_are_all_kinds() -> None:
     """None is "not set"."""
-    assert [kind.name for kind in kinds_of(None)] == list(KINDS)
+    assert [kind.name for kind in select_kinds(None)] == list(KINDS)
 
 
 def test_kinds_are_read_once_each_in_the_fixed_order() -> None:
     """Whatever the order and number in which they are named."""
     names = ["variant-delete", "item-create", "variant-delete"]
 
-    assert [kind.name for kind in kinds_of(names)] == ["item-create", "variant-delete"]
+    assert [kind.name for kind in select_kinds(names)] == ["item-create", "variant-delete"]
 
 
 @pytest.mark.parametrize("name", ["item-fly", "ITEM-CREATE", "item_create", "", "items"])
 def test_an_unknown_kind_is_named_with_those_that_are_known(name: str) -> None:
     """The message holds what was written and what can be written."""
     with pytest.raises(SettingError) as caught:
-        kinds_of(["item-create", name])
+        select_kinds(["item-create", name])
 
     assert caught.value.message == f"unknown job kind {name!r} in `kinds`."
     assert caught.value.next_step == f"choose from {', '.join(KINDS)}."
@@ -234,15 +237,15 @@ def test_an_unknown_kind_is_named_with_those_that_are_known(name: str) -> None:
 
 def test_categories_are_included_unless_told_otherwise() -> None:
     """Items and variants opt in; an empty list reads no details."""
-    assert include_of(None) == {"categories"}
-    assert include_of([]) == set()
-    assert include_of(["items", "variants"]) == {"items", "variants"}
+    assert select_relationships(None) == {"categories"}
+    assert select_relationships([]) == set()
+    assert select_relationships(["items", "variants"]) == {"items", "variants"}
 
 
 def test_an_unknown_relationship_is_named_with_those_that_are_known() -> None:
     """As for kinds."""
     with pytest.raises(SettingError) as caught:
-        include_of(["tags", "brands"])
+        select_relationships(["tags", "brands"])
 
     assert caught.value.message == "unknown relationship 'brands', 'tags' in `include`."
     assert caught.value.next_step == "choose from items, variants, categories."

@@ -242,7 +242,7 @@ def _accounts_in_environment() -> dict[str, str]:
     return {name.removeprefix(prefix).lower(): key for name, key in os.environ.items() if name.startswith(prefix)}
 
 
-def keys_of(
+def resolve_keys(
     api_key: str | None, accounts: Mapping[str, str] | None, labels: Iterable[str] | None = None
 ) -> dict[str, ApiKey]:
     """
@@ -285,14 +285,14 @@ def keys_of(
     return {label: ApiKey(key.strip()) for label, key in labelled.items() if label in wanted}
 
 
-def kinds_of(names: Iterable[str] | None) -> list[JobKind]:
+def select_kinds(names: Iterable[str] | None) -> list[JobKind]:
     """Return the job kinds of *names* in the order of `KINDS`, all nine for None; SettingError if one is unknown."""
     wanted = list(names) if names is not None else list(KINDS)
     _refuse_unknown("job kind", "kinds", wanted, KINDS)
     return [kind for kind in KINDS.values() if kind.name in wanted]
 
 
-def include_of(names: Iterable[str] | None) -> frozenset[str]:
+def select_relationships(names: Iterable[str] | None) -> frozenset[str]:
     """Return the relationships whose resources are read with the details; SettingError if one is unknown."""
     wanted = list(names) if names is not None else list(DEFAULT_INCLUDE)
     _refuse_unknown("relationship", "include", wanted, [entity.plural for entity in ENTITIES])

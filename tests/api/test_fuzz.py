@@ -23,9 +23,9 @@ import pytest
 from klaviyo_jobs.api import body as bodies
 from klaviyo_jobs.api import paging
 from klaviyo_jobs.errors import PartialError
-from klaviyo_jobs.extract.rows import Origin, SeenJob, rows_of_faults, rows_of_jobs, rows_of_resources
+from klaviyo_jobs.extract.rows import RowContext, SeenJob, rows_of_faults, rows_of_jobs, rows_of_resources
 from klaviyo_jobs.model.kinds import KINDS, JobKind
-from klaviyo_jobs.model.parse import decode_detail, glimpse_state, parse_detail, parse_page
+from klaviyo_jobs.model.parse import decode_detail, parse_detail, parse_page, peek_state
 from klaviyo_jobs.model.records import Fault, Job, Parsed, Resource
 from klaviyo_jobs.model.tables import ENTITY_TABLES, REJECTED_RECORDS, TABLES
 from klaviyo_sandbox import Sandbox
@@ -222,7 +222,7 @@ def is_one_value(text: bytes) -> bool:
 
 def decoded(body: bytes, decode: Callable[[bytes], Any]) -> Any:
     """Decode *body* as the client does."""
-    return bodies._decoded(body, decode)
+    return bodies.decode_leniently(body, decode)
 
 
 def seen(jobs: Sequence[Job]) -> list[SeenJob]:
@@ -252,7 +252,7 @@ def is_child(fault: Fault) -> bool:
 
 def assert_rows_build(kind: JobKind, parsed: Parsed) -> None:
     """Whatever was read fits the declared tables, with no key null and every text a text."""
-    origin = Origin("default", kind, "1795000000.0", "2026-07-15")
+    origin = RowContext("default", kind, "1795000000.0", "2026-07-15")
     batch = rows_of_jobs(origin, seen(parsed.jobs))
     faults = [(position, "GET /x", fault) for position, fault in enumerate(parsed.faults)]
     batch[REJECTED_RECORDS.name] = rows_of_faults(origin, faults, NOW)
@@ -300,7 +300,7 @@ def fuzz_page(chance: random.Random) -> None:
         assert texts is None or not all(map(is_one_value, texts)), "a page of well-formed records was given up"
         return
     for raw in answer.data:
-        glimpse_state(kind, raw)
+        peek_state(kind, raw)
     parsed = parse_page(kind, list(enumerate(answer.data)))
     assert_accounted_for(parsed, len(answer.data), "$.data")
     assert_rows_build(kind, parsed)

@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import pytest
 
-from klaviyo_jobs.extract.prefetch import ITEMS_AHEAD, in_background
+from klaviyo_jobs.extract.prefetch import ITEMS_AHEAD, prefetch
 
 
 def threads_called(name: str) -> list[threading.Thread]:
@@ -30,7 +30,7 @@ def counting(served: list[int], count: int = 100) -> Generator[int]:
 
 def test_every_item_arrives_in_order() -> None:
     """What is yielded between the nones is what the iterator gave."""
-    items = [item for item in in_background(counting([], 200), "order") if item is not None]
+    items = [item for item in prefetch(counting([], 200), "order") if item is not None]
 
     assert items == list(range(200))
     assert threads_called("order") == []
@@ -38,7 +38,7 @@ def test_every_item_arrives_in_order() -> None:
 
 def test_an_empty_iterator_ends() -> None:
     """No item, no error, no thread."""
-    assert [item for item in in_background(counting([], 0), "empty") if item is not None] == []
+    assert [item for item in prefetch(counting([], 0), "empty") if item is not None] == []
     assert threads_called("empty") == []
 
 
@@ -48,9 +48,7 @@ def test_the_iterator_runs_in_a_thread_of_the_given_name() -> None:
     def names() -> Generator[str]:
         yield threading.current_thread().name
 
-    assert [item for item in in_background(names(), "default/item-create") if item is not None] == [
-        "default/item-create"
-    ]
+    assert [item for item in prefetch(names(), "default/item-create") if item is not None] == ["default/item-create"]
 
 
 def test_none_is_yielded_while_nothing_is_ready() -> None:
@@ -61,7 +59,7 @@ def test_none_is_yielded_while_nothing_is_ready() -> None:
         go_on.wait(5)
         yield "late"
 
-    items = in_background(waiting(), "waiting")
+    items = prefetch(waiting(), "waiting")
     first = next(items)
     go_on.set()
 
@@ -80,7 +78,7 @@ def test_an_error_arrives_after_the_items_before_it() -> None:
 
     items: list[int] = []
     with pytest.raises(ValueError, match="no more") as caught:
-        items.extend(item for item in in_background(failing(), "failing") if item is not None)
+        items.extend(item for item in prefetch(failing(), "failing") if item is not None)
 
     assert caught.value is problem
     assert items == [1, 2]
@@ -90,7 +88,7 @@ def test_an_error_arrives_after_the_items_before_it() -> None:
 def test_the_iterator_is_only_a_few_items_ahead() -> None:
     """Memory is bounded: a reader that does not read stops the iterator."""
     served: list[int] = []
-    items = in_background(counting(served), "ahead")
+    items = prefetch(counting(served), "ahead")
     while next(items) is None:
         pass
 
@@ -105,7 +103,7 @@ def test_the_iterator_is_only_a_few_items_ahead() -> None:
 def test_closing_ends_the_thread() -> None:
     """A reader that leaves off leaves no thread and asks for no more items."""
     served: list[int] = []
-    items = in_background(counting(served), "closing")
+    items = prefetch(counting(served), "closing")
     while next(items) is None:
         pass
 
@@ -119,7 +117,7 @@ def test_an_error_of_the_reader_ends_the_thread() -> None:
     """A reader that fails between two items closes the generator as it goes."""
 
     def read() -> None:
-        items = in_background(counting([]), "reader")
+        items = prefetch(counting([]), "reader")
         try:
             for item in items:
                 if item == 1:
@@ -143,7 +141,7 @@ def test_the_iterator_itself_is_closed_when_the_reader_leaves_off() -> None:
         finally:
             closed.append(threading.current_thread().name)
 
-    items = in_background(holding(), "holding")
+    items = prefetch(holding(), "holding")
     while next(items) is None:
         pass
     items.close()

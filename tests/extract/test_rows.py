@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from klaviyo_jobs.extract.rows import (
-    Origin,
+    RowContext,
     SeenJob,
     row_of_listing,
     rows_of_faults,
@@ -24,7 +24,7 @@ from klaviyo_jobs.model.records import Fault, Job
 from klaviyo_jobs.model.tables import ENTITY_TABLES, TABLES, Table
 from support.builders import ITEM_CREATE, job_object, parsed_detail, parsed_page
 
-ORIGIN = Origin("shop_eu", ITEM_CREATE, "1795168800.1", "2026-07-15")
+ORIGIN = RowContext("shop_eu", ITEM_CREATE, "1795168800.1", "2026-07-15")
 READ_AT = dt.datetime(2026, 11, 20, 12, 0, 0, 7, tzinfo=dt.UTC)
 FIRST_SEEN_AT = dt.datetime(2026, 11, 20, 11, tzinfo=dt.UTC)
 CREATED_AT = dt.datetime(2026, 11, 20, 10, 0, 0, 123456, tzinfo=dt.UTC)
@@ -288,9 +288,9 @@ def resources_of(kind: str, attributes: dict[str, Any]) -> list[Any]:
 def test_an_included_category_is_a_row_that_names_the_job() -> None:
     """Its id column is called after the entity."""
     [resource] = resources_of("category-create", {"external_id": "SALE", "name": "Sale", "odd": 1})
-    origin = Origin("shop_eu", KINDS["category-create"], "R", "2026-07-15")
+    context = RowContext("shop_eu", KINDS["category-create"], "R", "2026-07-15")
 
-    rows = rows_of_resources(origin, ENTITY_TABLES["categories"], [("J1", resource)])
+    rows = rows_of_resources(context, ENTITY_TABLES["categories"], [("J1", resource)])
 
     assert rows.schema == TABLES["categories"].schema
     columns = ("account", "category_id", "external_id", "name", "updated_at", "seen_in_job_id", "extra", "run_id")
@@ -303,9 +303,9 @@ def test_an_included_variant_keeps_its_digits() -> None:
         "variant-create",
         {"price": 19.99, "inventory_quantity": 3, "inventory_policy": 1, "images": ["a"], "custom_metadata": {}},
     )
-    origin = Origin("shop_eu", KINDS["variant-create"], "R", "2026-07-15")
+    context = RowContext("shop_eu", KINDS["variant-create"], "R", "2026-07-15")
 
-    rows = rows_of_resources(origin, ENTITY_TABLES["variants"], [("J1", resource)])
+    rows = rows_of_resources(context, ENTITY_TABLES["variants"], [("J1", resource)])
 
     assert rows.schema == TABLES["variants"].schema
     columns = ("variant_id", "price", "inventory_quantity", "inventory_policy", "images", "custom_metadata")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from klaviyo_jobs.errors import PagingError, PartialError
 from klaviyo_jobs.model.kinds import ENTITIES, KINDS
-from klaviyo_jobs.model.parse import glimpse_state, parse_page
+from klaviyo_jobs.model.parse import parse_page, peek_state
 from klaviyo_jobs.model.records import Fault, Job, JobError, Linkage, Parsed, Resource, external_id_of
 from klaviyo_sandbox import Job as SandboxJob
 from klaviyo_sandbox import RawJob, Sandbox
@@ -1111,20 +1111,20 @@ def test_a_glimpse_of_a_real_shape_is_what_parsing_says_or_nothing(name: str, ki
     for record in body_of(name)["data"]:
         [job] = parsed_page(record, kind=KINDS[kind]).jobs
 
-        assert glimpse_state(KINDS[kind], raw(record)) in (None, (job.job_id, job.state))
+        assert peek_state(KINDS[kind], raw(record)) in (None, (job.job_id, job.state))
 
 
 def test_a_plain_job_is_glimpsed() -> None:
     """The live shape does not have to be parsed to be known."""
     for record in body_of("item_update_list_2026-07-15.json")["data"]:
-        assert glimpse_state(KINDS["item-update"], raw(record)) is not None
+        assert peek_state(KINDS["item-update"], raw(record)) is not None
 
 
 @settings(deadline=None, database=None)
 @given(job_like())
 def test_a_glimpse_never_differs_from_what_parsing_says(record: Any) -> None:
     """Whatever is in a job: a glimpse gives nothing, or the very id and state, unless parsing finds a fault."""
-    glimpse = glimpse_state(ITEM_CREATE, raw(record))
+    glimpse = peek_state(ITEM_CREATE, raw(record))
 
     parsed = parse_page(ITEM_CREATE, [(0, raw(record))])
     if glimpse is not None and not parsed.faults:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from klaviyo_jobs.monitor.check import Finding, breach_of, look, render_findings
+from klaviyo_jobs.monitor.check import Finding, breach_of, render_findings, run_checks
 from klaviyo_jobs.settings import CheckSettings
 from support.views import Warehouse
 
@@ -18,7 +18,7 @@ def found(warehouse: Warehouse, check: str, **thresholds: Any) -> list[tuple[Any
     settings = CheckSettings()
     for name, value in thresholds.items():
         setattr(settings, name, value)
-    findings = look(warehouse.connection, settings, kinds=["item-create", "item-update"])
+    findings = run_checks(warehouse.connection, settings, kinds=["item-create", "item-update"])
     return [(each.account, each.job_kind, each.value, each.is_breached) for each in findings if each.check == check]
 
 
@@ -89,7 +89,7 @@ def test_a_fresh_listing_is_well(warehouse: Warehouse) -> None:
 
 def test_an_account_that_was_never_listed_is_missed(warehouse: Warehouse) -> None:
     """An account in the settings counts, whether the warehouse knows it or not."""
-    findings = look(warehouse.connection, CheckSettings(), kinds=["item-create"], accounts=["eu", "us"])
+    findings = run_checks(warehouse.connection, CheckSettings(), kinds=["item-create"], accounts=["eu", "us"])
 
     assert [
         (each.account, each.value, each.is_breached) for each in findings if each.check == "listing_age_seconds"

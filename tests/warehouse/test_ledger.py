@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from klaviyo_jobs.warehouse.ledger import RunNote, tell_of_ended
+from klaviyo_jobs.warehouse.ledger import RunNote, record_ended_runs
 from support.loads import NOW, Load, Warehouse
 
 ITEMS, UPDATES = ("default", "item-create"), ("default", "item-update")
@@ -46,7 +46,7 @@ def fill(ledger: Warehouse, *rows: tuple[tuple[str, str], str, bool, str | None]
 
 def tell(ledger: Warehouse, *notes: RunNote) -> None:
     with duckdb.connect(str(ledger.path)) as connection:
-        tell_of_ended(connection, notes)
+        record_ended_runs(connection, notes)
 
 
 def rows(ledger: Warehouse) -> list[tuple[Any, ...]]:
@@ -112,8 +112,8 @@ def test_notes_are_told_all_or_none(ledger: Warehouse) -> None:
     """One that cannot be told leaves the ledger as it was, and the connection ready for more."""
     with duckdb.connect(str(ledger.path)) as connection:
         with pytest.raises(duckdb.ConversionException):
-            tell_of_ended(connection, [note("cut"), note(since="yesterday")])
-        tell_of_ended(connection, [note("later")])
+            record_ended_runs(connection, [note("cut"), note(since="yesterday")])
+        record_ended_runs(connection, [note("later")])
 
     assert rows(ledger) == [("default", "item-create", "later", False, TOLD)]
 

@@ -89,7 +89,7 @@ def test_a_rehearsal_counts_and_deletes_nothing(filled: Warehouse) -> None:
     """--dry-run tells the same numbers as the deletion after it."""
     before = counts(filled)
     with duckdb.connect(str(filled.path)) as connection:
-        told = prune(connection, dt.timedelta(days=10), with_jobs=True, is_rehearsal=True)
+        told = prune(connection, dt.timedelta(days=10), with_jobs=True, is_dry_run=True)
         assert counts(filled) == before
         deleted = prune(connection, dt.timedelta(days=10), with_jobs=True)
 

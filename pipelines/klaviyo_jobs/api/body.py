@@ -21,7 +21,7 @@ BODY_BYTES: Final = 64 * 2**20
 # A decoder makes an object of some 70 bytes of each value; the largest answer of the above has a million.
 BODY_VALUES: Final = 2_000_000
 
-# What `_mended` looks at: texts, brackets, and the words that are no JSON numbers.
+# What `_repaired` looks at: texts, brackets, and the words that are no JSON numbers.
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]|-?(?:NaN|Infinity)', re.DOTALL)
 # One half of a surrogate pair without the other; a pair, or an escaped backslash before a `u`, is passed over.
 _HALF_PAIR: Final = re.compile(
@@ -53,7 +53,7 @@ class _ErrorBody(msgspec.Struct):
     errors: list[_ApiErrorObject]
 
 
-def _read_body(response: requests.Response) -> bytes:
+def read_body(response: requests.Response) -> bytes:
     """Read the whole body as it comes, within its bounds of size."""
     chunks: list[bytes] = []
     size = 0
@@ -68,7 +68,7 @@ def _read_body(response: requests.Response) -> bytes:
     return body
 
 
-def _decoded(body: bytes, decode: Callable[[bytes], T]) -> T:
+def decode_leniently(body: bytes, decode: Callable[[bytes], T]) -> T:
     """
     Decode *body*; a text that only a lenient reader takes for JSON is mended first.
 
@@ -79,14 +79,14 @@ def _decoded(body: bytes, decode: Callable[[bytes], T]) -> T:
         body.decode()
         return decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        mended = _mended(body.decode(errors="replace")).encode()
+        mended = _repaired(body.decode(errors="replace")).encode()
         try:
             return decode(mended)
         except (msgspec.DecodeError, RecursionError):
             raise error from None
 
 
-def _mended(text: str) -> str:
+def _repaired(text: str) -> str:
     """Replace what a strict reader of JSON stumbles over; everything else, numbers included, stays to the letter."""
     parts: list[str] = []
     done = depth = 0
@@ -103,19 +103,19 @@ def _mended(text: str) -> str:
                 done = token.end()
             depth -= 1
         elif depth <= _DEPTH and (first != '"' or "\\u" in token[0]):
-            parts += [text[done : token.start()], _mended_token(token[0])]
+            parts += [text[done : token.start()], _repaired_token(token[0])]
             done = token.end()
     return "".join([*parts, text[done:]])
 
 
-def _mended_token(token: str) -> str:
+def _repaired_token(token: str) -> str:
     """Return NaN and the like as a string, and a string without halves of surrogate pairs."""
     if token[0] != '"':
         return f'"{token}"'
     return _HALF_PAIR.sub(lambda half: half["whole"] or r"\ufffd", token)
 
 
-def _first_detail(body: bytes) -> str:
+def first_detail(body: bytes) -> str:
     """Return what the first error of an error body says, ready to follow a status, or nothing."""
     try:
         errors = msgspec.json.decode(body, type=_ErrorBody).errors
@@ -123,10 +123,10 @@ def _first_detail(body: bytes) -> str:
         return ""
     for error in errors:
         if text := error.detail or error.title or error.code:
-            return f": {_printable(str(text))[:300]}"
+            return f": {printable(str(text))[:300]}"
     return ""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return *text* without the characters that would move a terminal's cursor or end a line."""
     return "".join(char if char.isprintable() else " " for char in text)

@@ -28,10 +28,10 @@ from dlt.sources.helpers.requests import Client as DltClient
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError as Urllib3Error
 
-from klaviyo_jobs.api.body import BodyError, T, _decoded, _first_detail, _printable, _read_body
+from klaviyo_jobs.api.body import BodyError, T, decode_leniently, first_detail, printable, read_body
 from klaviyo_jobs.api.deadline import BoundedAdapter, deadline
 from klaviyo_jobs.api.pacing import Budget
-from klaviyo_jobs.api.redaction import _HTTP_LOGS, _KEYLESS, _KeyAuth, _KeylessLog
+from klaviyo_jobs.api.redaction import HTTP_LOGS, KEYLESS, KeyAuth, KeylessLog
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, RevisionError, StatusError, UnavailableError
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.kinds import KINDS, JobKind, RateLimit
@@ -129,9 +129,9 @@ class Client:
             "".join(rf"(?:\\?{re.escape(char)}|\\u{ord(char):04x})" for char in key.reveal()).encode(), re.IGNORECASE
         )
         self._lock = threading.Lock()
-        _KeylessLog.keys.add(key.reveal())
-        for log in _HTTP_LOGS:
-            log.addFilter(_KEYLESS)
+        KeylessLog.keys.add(key.reveal())
+        for log in HTTP_LOGS:
+            log.addFilter(KEYLESS)
         self._has_answered = False
         self._refusal: KeyRefusedError | None = None
         self._budgets: dict[RateLimit, Budget] = {kind.rate_limit: Budget(kind.rate_limit) for kind in KINDS.values()}
@@ -149,7 +149,7 @@ class Client:
             exceptions=(),
             request_max_attempts=1,
             session_attrs={
-                "auth": _KeyAuth(key, origin_of(base_url)),
+                "auth": KeyAuth(key, origin_of(base_url)),
                 "trust_env": False,
                 # A server on this machine is never behind a proxy, which would see the key in plain text.
                 "proxies": {} if is_loopback(base_url) else get_environ_proxies(base_url),
@@ -205,7 +205,7 @@ class Client:
             try:
                 return self._attempt(where, url, decode, kind=kind, params=params)
             except _FailedAttemptError as failure:
-                wait = self._wait_before_repeat(where, kind, attempt, failure)
+                wait = self._wait_before_retry(where, kind, attempt, failure)
                 if failure.is_throttled:
                     meter.count_wait(wait)
                 LOGGER.info(
@@ -231,7 +231,7 @@ class Client:
                 with self._http.get(
                     url, params=params, headers=self._headers, stream=True, allow_redirects=False
                 ) as response:
-                    body = self._without_key(_read_body(response))
+                    body = self._without_key(read_body(response))
                     received_at = pendulum.now("UTC")
             except BodyError as error:
                 raise _FailedAttemptError(f"answered with a body that is {error}") from None
@@ -247,15 +247,15 @@ class Client:
             retry_after = _retry_after_seconds(response.headers.get("Retry-After"))
             if retry_after is not None and retry_after <= self.network.max_wait_seconds:
                 budget.pause(retry_after)
-            raise _FailedAttemptError(f"answered 429{_first_detail(body)}", retry_after=retry_after, is_throttled=True)
+            raise _FailedAttemptError(f"answered 429{first_detail(body)}", retry_after=retry_after, is_throttled=True)
         budget.learn(kind.name, response.headers, sent_at)
         if status >= 500:
             retry_after = _retry_after_seconds(response.headers.get("Retry-After"))
-            raise _FailedAttemptError(f"answered {status}{_first_detail(body)}", retry_after=retry_after)
+            raise _FailedAttemptError(f"answered {status}{first_detail(body)}", retry_after=retry_after)
         if status != 200:
             raise self._error_of(where, status, body)
         try:
-            answer = Answer(_decoded(body, decode), received_at, response.headers)
+            answer = Answer(decode_leniently(body, decode), received_at, response.headers)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if not self._has_answered and "html" in response.headers.get("Content-Type", "").lower():
                 raise UnavailableError(
@@ -267,7 +267,7 @@ class Client:
         self._has_answered = True
         return answer
 
-    def _wait_before_repeat(self, where: str, kind: JobKind, attempt: int, failure: _FailedAttemptError) -> float:
+    def _wait_before_retry(self, where: str, kind: JobKind, attempt: int, failure: _FailedAttemptError) -> float:
         """Return how long to wait before the next attempt; UnavailableError if there is to be none."""
         attempts = self.network.max_attempts
         if failure.is_silence and not self._has_answered:
@@ -299,7 +299,7 @@ class Client:
 
     def _error_of(self, where: str, status: int, body: bytes) -> KlaviyoJobsError:
         """Return what an answer that no repeat can mend means."""
-        detail = _first_detail(body)
+        detail = first_detail(body)
         if status in (401, 403):
             with self._lock:
                 if self._refusal is None:
@@ -359,4 +359,4 @@ def _network_reason(error: Exception) -> str:
     while (inner := innermost.__cause__ or innermost.__context__) is not None:
         innermost = inner
     text = str(innermost) or str(error)
-    return f"{type(error).__name__}: {_printable(text)[:200]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {printable(text)[:200]}" if text else type(error).__name__

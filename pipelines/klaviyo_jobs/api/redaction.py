@@ -15,10 +15,10 @@ from requests.auth import AuthBase
 
 from klaviyo_jobs.settings import ApiKey, origin_of
 
-_HTTP_LOGS: Final = tuple(logging.getLogger(f"urllib3.{name}") for name in ("connection", "connectionpool"))
+HTTP_LOGS: Final = tuple(logging.getLogger(f"urllib3.{name}") for name in ("connection", "connectionpool"))
 
 
-class _KeyAuth(AuthBase):
+class KeyAuth(AuthBase):
     """Adds the key to requests for one origin only, and keeps requests from looking for one in a netrc file."""
 
     def __init__(self, key: ApiKey, origin: tuple[str, str, int]) -> None:
@@ -31,7 +31,7 @@ class _KeyAuth(AuthBase):
         return request
 
 
-class _KeylessLog(logging.Filter):
+class KeylessLog(logging.Filter):
     """Keeps back what the HTTP library logs of a header that holds a key."""
 
     keys: ClassVar[set[str]] = set()
@@ -42,4 +42,4 @@ class _KeylessLog(logging.Filter):
         return not any(key in text for key in self.keys)
 
 
-_KEYLESS: Final = _KeylessLog()
+KEYLESS: Final = KeylessLog()

@@ -25,22 +25,22 @@ from klaviyo_jobs import __version__
 from klaviyo_jobs.cli.console import err, out
 from klaviyo_jobs.cli.demo import sandbox_settings
 from klaviyo_jobs.cli.logs import LogFormat, is_logging_json, log_to_stderr
-from klaviyo_jobs.cli.progress import Progress, _progress
+from klaviyo_jobs.cli.progress import Progress, show_progress
 from klaviyo_jobs.cli.render import (
-    _checklist,
-    _outcome_object,
-    _render_listings,
-    _render_rows,
-    _summary_counts,
-    _summary_line,
-    _summary_object,
+    outcome_object,
+    render_checklist,
+    render_listings,
+    render_rows,
+    summary_counts,
+    summary_line,
+    summary_object,
 )
 from klaviyo_jobs.errors import KlaviyoJobsError, SettingError, find_cause
-from klaviyo_jobs.extract.source import listings_of
+from klaviyo_jobs.extract.source import build_listings
 from klaviyo_jobs.log import LOGGER, OUTCOME
 from klaviyo_jobs.model.kinds import KINDS
-from klaviyo_jobs.monitor.check import breach_of, look, render_findings
-from klaviyo_jobs.monitor.doctor.diagnosis import examine, render_diagnosis
+from klaviyo_jobs.monitor.check import breach_of, render_findings, run_checks
+from klaviyo_jobs.monitor.doctor.diagnosis import diagnose, render_diagnosis
 from klaviyo_jobs.monitor.notify import announced
 from klaviyo_jobs.monitor.report import (
     ALL_DAYS,
@@ -54,7 +54,7 @@ from klaviyo_jobs.monitor.report import (
 from klaviyo_jobs.runs.plan import least_seconds_of, plan_run
 from klaviyo_jobs.runs.run import RunSummary, run
 from klaviyo_jobs.runs.signals import stoppable
-from klaviyo_jobs.settings import Settings, kinds_of, read_check_settings, read_settings
+from klaviyo_jobs.settings import Settings, read_check_settings, read_settings, select_kinds
 from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
 from klaviyo_jobs.warehouse.lock import RunLock
 from klaviyo_jobs.warehouse.migrations import add_missing_columns
@@ -153,7 +153,7 @@ def run_command(
         _show_plan(settings, path, labels=account, full_refresh=full_refresh, as_json=as_json)
         return
     with announced("run", ping_url=settings.ping_url, webhook_url=settings.webhook_url) as announcement:
-        with _progress(progress, may_draw=not as_json) as watch:
+        with show_progress(progress, may_draw=not as_json) as watch:
             summary = run(
                 settings,
                 path,
@@ -163,8 +163,8 @@ def run_command(
                 lock_wait_seconds=wait_lock,
                 watch=watch,
             )
-        announcement.text = _summary_line(summary)
-        announcement.fields = _summary_counts(summary)
+        announcement.text = summary_line(summary)
+        announcement.fields = summary_counts(summary)
         _tell(summary, as_json=as_json)
         if summary.error is not None:
             raise summary.error
@@ -173,9 +173,9 @@ def run_command(
 def _tell(summary: RunSummary, *, as_json: bool) -> None:
     """Print how the run went."""
     if as_json:
-        print(json.dumps(_summary_object(summary)))
+        print(json.dumps(summary_object(summary)))
     elif out.is_terminal:
-        out.print(_render_listings(summary.outcomes), _render_rows(summary))
+        out.print(render_listings(summary.outcomes), render_rows(summary))
     for job_kind, names in summary.unmodelled.items():
         LOGGER.warning("drift: %s has members without a column, kept in `extra`: %s", job_kind, ", ".join(names))
     if (replayed := summary.replayed) is not None:
@@ -183,22 +183,22 @@ def _tell(summary: RunSummary, *, as_json: bool) -> None:
             f"replayed {replayed.record_count:,} rejected records: {replayed.job_count:,} jobs and "
             f"{replayed.resource_count:,} resources can be read now, {replayed.left_count:,} records stay rejected"
         )
-    OUTCOME.info(_summary_line(summary), extra=_summary_counts(summary))
+    OUTCOME.info(summary_line(summary), extra=summary_counts(summary))
 
 
 def _show_plan(
     settings: Settings, warehouse: Path, *, labels: list[str] | None, full_refresh: bool, as_json: bool
 ) -> None:
-    listings = listings_of(settings, labels=labels, full_refresh=full_refresh)
+    listings = build_listings(settings, labels=labels, full_refresh=full_refresh)
     outcomes = plan_run(listings, warehouse)
     list_calls = sum(outcome.page_count for outcome in outcomes)
     detail_calls = sum(outcome.detail_count for outcome in outcomes)
     seconds = least_seconds_of(outcomes)
     if as_json:
         plan = {"list_calls": list_calls, "detail_calls": detail_calls, "least_seconds": seconds}
-        print(json.dumps({**plan, "listings": [_outcome_object(outcome) for outcome in outcomes]}))
+        print(json.dumps({**plan, "listings": [outcome_object(outcome) for outcome in outcomes]}))
     else:
-        out.print(_render_listings(outcomes, is_plan=True))
+        out.print(render_listings(outcomes, is_plan=True))
         limits = sorted({outcome.kind.rate_limit for outcome in outcomes}, key=lambda limit: limit.steady)
         rates = " and ".join(f"{limit.burst}/s, {limit.steady}/min" for limit in limits)
         out.print(
@@ -266,9 +266,9 @@ def prune_command(
     path = _warehouse_path(warehouse, read_settings())
     age = parse_age(older_than)
     with RunLock(path, []), open_warehouse(path, must_exist=True) as connection:
-        counts = prune(connection, age, with_jobs=jobs, is_rehearsal=dry_run)
+        counts = prune(connection, age, with_jobs=jobs, is_dry_run=dry_run)
     if as_json:
-        print(json.dumps({"is_rehearsal": dry_run, "rows": counts}))
+        print(json.dumps({"is_dry_run": dry_run, "rows": counts}))
         return
     table = plain_table("Rows that would be deleted" if dry_run else "Rows deleted")
     table.add_column("table", no_wrap=True)
@@ -313,10 +313,10 @@ def check_command(
     path = _warehouse_path(warehouse, settings)
     with announced("check", ping_url=settings.check_ping_url, webhook_url=settings.webhook_url) as announcement:
         with _views_of(path, settings) as connection:
-            findings = look(
+            findings = run_checks(
                 connection,
                 thresholds,
-                kinds=[kind.name for kind in kinds_of(settings.kinds)],
+                kinds=[kind.name for kind in select_kinds(settings.kinds)],
                 accounts=settings.labels,
             )
         announcement.text = f"all {len(findings)} checks are within their thresholds"
@@ -326,7 +326,7 @@ def check_command(
             exit_code = breach.exit_code if breach else 0
             print(json.dumps({"exit_code": exit_code, "findings": [asdict(finding) for finding in findings]}))
         else:
-            out.print(_checklist(render_findings(findings)), soft_wrap=True)
+            out.print(render_checklist(render_findings(findings)), soft_wrap=True)
         if breach is not None:
             raise breach
 
@@ -367,11 +367,11 @@ def doctor_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the checklist.")] = False,
 ) -> None:
     """Look at settings, keys, the API, the warehouse's place and the versions; nothing is written."""
-    diagnosis = examine(warehouse=warehouse, labels=account)
+    diagnosis = diagnose(warehouse=warehouse, labels=account)
     if as_json:
         print(json.dumps(diagnosis.as_object()))
     else:
-        out.print(_checklist(render_diagnosis(diagnosis, out.width)), soft_wrap=True)
+        out.print(render_checklist(render_diagnosis(diagnosis, out.width)), soft_wrap=True)
     raise typer.Exit(diagnosis.exit_code)
 
 
@@ -413,15 +413,15 @@ def demo_command(
     """Run once against the sandbox, without a key, and show throughput and failure rates."""
     path = warehouse.absolute()
     LOGGER.setLevel(logging.WARNING)  # the tables below say it all
-    with sandbox_settings() as settings, _progress() as watch:
+    with sandbox_settings() as settings, show_progress() as watch:
         summary = run(settings, path, watch=watch)
-    out.print(_render_listings(summary.outcomes), _render_rows(summary))
+    out.print(render_listings(summary.outcomes), render_rows(summary))
     with open_warehouse(path) as connection:
         out.print(
             render_query(connection, "Throughput by day, from klaviyo.job_throughput_daily", THROUGHPUT),
             render_query(connection, "Failure rates by kind, from klaviyo.job_failure_rates_daily", FAILURE_RATES),
         )
-    out.print(_summary_line(summary), highlight=False, soft_wrap=True)
+    out.print(summary_line(summary), highlight=False, soft_wrap=True)
     out.print(f'\nLook into it yourself: duckdb {warehouse} -c "from klaviyo.jobs"', highlight=False, soft_wrap=True)
     if summary.error is not None:
         raise summary.error

@@ -18,7 +18,7 @@ from rich.live import Live
 
 from klaviyo_jobs.cli.console import err
 from klaviyo_jobs.cli.logs import is_logging_json
-from klaviyo_jobs.cli.render import _render_listings
+from klaviyo_jobs.cli.render import render_listings
 from klaviyo_jobs.extract.listing import ListingOutcome
 from klaviyo_jobs.log import LOGGER
 
@@ -36,7 +36,7 @@ class Progress(StrEnum):
 
 
 @contextmanager
-def _progress(asked: Progress = Progress.AUTO, *, may_draw: bool = True) -> Iterator[Any]:
+def show_progress(asked: Progress = Progress.AUTO, *, may_draw: bool = True) -> Iterator[Any]:
     """Yield a function that shows the listings it is given while they are read."""
     if asked is Progress.AUTO:
         is_drawn = err.is_terminal and may_draw and not is_logging_json()
@@ -46,7 +46,7 @@ def _progress(asked: Progress = Progress.AUTO, *, may_draw: bool = True) -> Iter
         yield None
     elif asked is Progress.BAR:
         with Live(
-            get_renderable=lambda: Group(*map(_render_listings, watched)),
+            get_renderable=lambda: Group(*map(render_listings, watched)),
             # Who asks for it gets it, terminal or not.
             console=err if err.is_terminal else Console(stderr=True, force_terminal=True),
             transient=True,

@@ -21,7 +21,7 @@ from klaviyo_jobs.monitor.report import (
 from klaviyo_jobs.runs.run import RunSummary
 
 
-def _checklist(text: str) -> Text:
+def render_checklist(text: str) -> Text:
     """Return the lines of *text*, the first word of each in the colour of what it says."""
     checklist = Text(text)
     for word, style in (("ok", "green"), ("warn", "yellow"), ("FAIL", "bold red")):
@@ -29,7 +29,7 @@ def _checklist(text: str) -> Text:
     return checklist
 
 
-def _render_listings(outcomes: list[ListingOutcome], *, is_plan: bool = False) -> Table:
+def render_listings(outcomes: list[ListingOutcome], *, is_plan: bool = False) -> Table:
     """Draw how each listing went, goes or would go; columns that say nothing are left out."""
     columns: dict[str, list[str]] = {
         "account": [outcome.account for outcome in outcomes],
@@ -67,7 +67,7 @@ def _state(outcome: ListingOutcome) -> str:
     return "[green]complete[/green]" if outcome.is_complete else "[yellow]reading[/yellow]"
 
 
-def _render_rows(summary: RunSummary) -> Table:
+def render_rows(summary: RunSummary) -> Table:
     table = plain_table("Rows loaded")
     table.add_column("table", no_wrap=True)
     table.add_column("rows", justify="right")
@@ -76,7 +76,7 @@ def _render_rows(summary: RunSummary) -> Table:
     return table
 
 
-def _summary_line(summary: RunSummary) -> str:
+def summary_line(summary: RunSummary) -> str:
     failed = sum(outcome.error is not None for outcome in summary.outcomes)
     return (
         f"run {summary.run_id}: {summary.job_count:,} jobs listed, {summary.changed_count:,} new or changed, "
@@ -85,7 +85,7 @@ def _summary_line(summary: RunSummary) -> str:
     )
 
 
-def _summary_counts(summary: RunSummary) -> dict[str, Any]:
+def summary_counts(summary: RunSummary) -> dict[str, Any]:
     """Return what the summary line says, for log lines that are JSON."""
     return {
         "run_id": summary.run_id,
@@ -102,7 +102,7 @@ def _summary_counts(summary: RunSummary) -> dict[str, Any]:
     }
 
 
-def _summary_object(summary: RunSummary) -> dict[str, Any]:
+def summary_object(summary: RunSummary) -> dict[str, Any]:
     return {
         "run_id": summary.run_id,
         "warehouse": str(summary.warehouse),
@@ -113,11 +113,11 @@ def _summary_object(summary: RunSummary) -> dict[str, Any]:
         "error": summary.error.headline if summary.error else None,
         "drift": summary.unmodelled,
         "replayed": asdict(summary.replayed) if summary.replayed else None,
-        "listings": [_outcome_object(outcome) for outcome in summary.outcomes],
+        "listings": [outcome_object(outcome) for outcome in summary.outcomes],
     }
 
 
-def _outcome_object(outcome: ListingOutcome) -> dict[str, Any]:
+def outcome_object(outcome: ListingOutcome) -> dict[str, Any]:
     return {
         "account": outcome.account,
         "job_kind": outcome.kind.name,

@@ -2,7 +2,7 @@
 Ask the warehouse what it already holds: the only memory from one run to the next.
 
 In:     the destination of the running dlt pipeline, whatever engine it is.
-Out:    `HeldJob` by job id, and the stored rows of jobs that had not finished.
+Out:    `KnownJob` by job id, and the stored rows of jobs that had not finished.
 Rule:   a job counts as held only if it arrived in a load that completed (its `run_id` is a load id with status 0 in
         `_dlt_loads`); of a load that was cut off, the job may be there and its children not.
 """
@@ -35,7 +35,7 @@ _OBSERVATION: Final = ", ".join(Observation._fields)
 
 
 @dataclass(frozen=True, slots=True)
-class HeldJob:
+class KnownJob:
     """
     What the warehouse holds of one job.
 
@@ -56,7 +56,7 @@ class HeldJob:
     is_settled: bool
 
 
-class HeldJobs:
+class KnownJobs:
     """
     The warehouse's answer to "what do you hold of these jobs?", for one account and job kind.
 
@@ -72,7 +72,7 @@ class HeldJobs:
         self._account = account
         self._kind = kind
         self._client: SqlClientBase[Any] | None = None
-        self._recent: dict[str, HeldJob] = {}
+        self._recent: dict[str, KnownJob] = {}
         self._has_others = False
         self._has_observations = False
 
@@ -116,7 +116,7 @@ class HeldJobs:
         self._has_others = any(count != len(self._recent) for (count,) in _tuples(counted))
         self._has_observations = not self.is_empty(JOB_OBSERVATIONS)
 
-    def find(self, job_ids: Sequence[str]) -> dict[str, HeldJob]:
+    def find(self, job_ids: Sequence[str]) -> dict[str, KnownJob]:
         """Return what is held of *job_ids*; those never stored are absent."""
         held = {job_id: known for job_id in job_ids if (known := self._recent.get(job_id))}
         if self._has_others:
@@ -183,7 +183,7 @@ class HeldJobs:
         )
         return found.cast(JOBS.schema) if found.num_rows else JOBS.schema.empty_table()
 
-    def _held(self, where: str, *parameters: str) -> Iterator[tuple[str, HeldJob]]:
+    def _held(self, where: str, *parameters: str) -> Iterator[tuple[str, KnownJob]]:
         found = self._query(
             f"""
             select
@@ -203,7 +203,7 @@ class HeldJobs:
             if first_seen_at is not None and last_changed_at is not None:  # else no run of ours wrote the row
                 yield (
                     row[0],
-                    HeldJob(
+                    KnownJob(
                         State(Observation(*row[1:7]), (row[7], row[8], row[9])),
                         _time(first_seen_at),
                         _time(last_changed_at),

@@ -25,9 +25,9 @@ import pyarrow as pa
 from klaviyo_jobs.api.client import CONNECTIONS, Answer, Client, Meter
 from klaviyo_jobs.api.paging import Page, iter_pages
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, StatusError
-from klaviyo_jobs.extract.known_jobs import HeldJob, HeldJobs
+from klaviyo_jobs.extract.known_jobs import KnownJob, KnownJobs
 from klaviyo_jobs.extract.rows import (
-    Origin,
+    RowContext,
     SeenJob,
     rank_of,
     row_of_listing,
@@ -38,7 +38,7 @@ from klaviyo_jobs.extract.rows import (
 )
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.kinds import JobKind
-from klaviyo_jobs.model.parse import DetailBody, decode_detail, glimpse_state, parse_detail, parse_page
+from klaviyo_jobs.model.parse import DetailBody, decode_detail, parse_detail, parse_page, peek_state
 from klaviyo_jobs.model.records import Fault, Job, Observation, Parsed, Resource, State
 from klaviyo_jobs.model.tables import ENTITY_TABLES, JOBS, LISTINGS, REJECTED_RECORDS
 
@@ -103,7 +103,7 @@ class _Change:
 
     job: Job
     read_at: dt.datetime
-    known: HeldJob | None
+    known: KnownJob | None
     last_observation: Observation | None
     detail_read_at: dt.datetime | None = None
 
@@ -151,7 +151,7 @@ class ListingReader:
 
     Args:
         listing: What to read.
-        origin: The columns that all its rows share.
+        context: The columns that all its rows share.
         held: What the warehouse holds, open.
         positions: Numbers the rejected records of the account in this run.
     """
@@ -160,15 +160,15 @@ class ListingReader:
         self,
         listing: Listing,
         *,
-        origin: Origin,
-        held: HeldJobs,
+        context: RowContext,
+        held: KnownJobs,
         positions: Iterator[int],
     ) -> None:
         self._client = listing.client
         self._kind = listing.kind
         self._includes = listing.includes
         self._is_full = listing.is_full
-        self._origin = origin
+        self._context = context
         self._held = held
         self._positions = positions
         self._pending = _Pending()
@@ -241,7 +241,7 @@ class ListingReader:
 
     def _changes_on(self, page: Page) -> list[_Change]:
         """Return the jobs of *page* that are new to the warehouse or differ from what it holds."""
-        glimpses = [glimpse_state(self._kind, raw) for raw in page.data]
+        glimpses = [peek_state(self._kind, raw) for raw in page.data]
         held = self._held.find([glimpse[0] for glimpse in glimpses if glimpse])
         to_parse: list[tuple[int, msgspec.Raw]] = []
         for index, (glimpse, raw) in enumerate(zip(glimpses, page.data, strict=True)):
@@ -268,7 +268,7 @@ class ListingReader:
         }
         return [_Change(job, page.received_at, held.get(job.job_id), observations.get(job.job_id)) for job in changed]
 
-    def _is_held(self, state: State, known: HeldJob | None) -> bool:
+    def _is_held(self, state: State, known: KnownJob | None) -> bool:
         """Tell whether the warehouse holds the job as it is, so that there is nothing to read or write."""
         if self._is_full or known is None or not known.is_settled or known.has_vanished:
             return False
@@ -326,7 +326,7 @@ class ListingReader:
 
     def _flush(self) -> Batch:
         pending, self._pending = self._pending, _Pending()
-        batch = rows_of_jobs(self._origin, pending.seen)
+        batch = rows_of_jobs(self._context, pending.seen)
         if pending.resources:
             table = ENTITY_TABLES[self._kind.entity.plural]
             ranks = self._held.find_ranks(table, list(pending.resources)) if self._holds_resources else {}
@@ -335,9 +335,9 @@ class ListingReader:
                 read for resource_id, read in pending.resources.items() if rank_of(*read) >= ranks.get(resource_id, "")
             ]
             if newest:
-                batch[table.name] = rows_of_resources(self._origin, table, newest)
+                batch[table.name] = rows_of_resources(self._context, table, newest)
         if pending.faults:
-            batch[REJECTED_RECORDS.name] = rows_of_faults(self._origin, pending.faults, pendulum.now("UTC"))
+            batch[REJECTED_RECORDS.name] = rows_of_faults(self._context, pending.faults, pendulum.now("UTC"))
         return {name: rows for name, rows in batch.items() if rows.num_rows}
 
     def _iter_vanished(self) -> Iterator[Batch]:
@@ -346,12 +346,12 @@ class ListingReader:
         is_gone = [job_id not in self._seen_ids for job_id in unfinished.column("job_id").to_pylist()]
         if any(is_gone):
             vanished = unfinished.filter(pa.array(is_gone))
-            yield {JOBS.name: rows_of_vanished(vanished, self._origin.run_id, pendulum.now("UTC"))}
+            yield {JOBS.name: rows_of_vanished(vanished, self._context.run_id, pendulum.now("UTC"))}
 
     def _ledger_row(self, started_at: dt.datetime) -> pa.Table:
         outcome = self.outcome
         return row_of_listing(
-            self._origin,
+            self._context,
             started_at=started_at,
             finished_at=pendulum.now("UTC"),
             is_complete=outcome.is_complete,

@@ -21,10 +21,10 @@ import pyarrow as pa
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.extract.items import DataItemWithMeta
 
-from klaviyo_jobs.extract.known_jobs import HeldJobs
+from klaviyo_jobs.extract.known_jobs import KnownJobs
 from klaviyo_jobs.extract.listing import Batch, Listing, ListingOutcome, ListingReader
-from klaviyo_jobs.extract.prefetch import in_background
-from klaviyo_jobs.extract.rows import Origin
+from klaviyo_jobs.extract.prefetch import prefetch
+from klaviyo_jobs.extract.rows import RowContext
 from klaviyo_jobs.model.tables import SEEN_RANK, TABLES, TOMBSTONE, Table
 
 
@@ -37,7 +37,7 @@ class _Load:
         self.has_begun = False
 
 
-class _Loads:
+class Loads:
     """
     Turns listings into rows, each load with an id of its own: the load id of dlt, which is our run id.
 
@@ -69,15 +69,15 @@ class _Loads:
         is_first, load.has_begun = not load.has_begun, True
         if is_first:
             for table in self._tables:
-                yield mark_rows(table, table.schema.empty_table())
+                yield with_merge_hints(table, table.schema.empty_table())
         with ExitStack() as stack:
             readers = []
             for listing in listings:
                 account, kind = listing.client.account, listing.kind
                 reader = ListingReader(
                     listing,
-                    origin=Origin(account, kind, load.run_id, listing.client.revision),
-                    held=stack.enter_context(HeldJobs(pipeline, account, kind.name)),
+                    context=RowContext(account, kind, load.run_id, listing.client.revision),
+                    held=stack.enter_context(KnownJobs(pipeline, account, kind.name)),
                     positions=load.positions[account],
                 )
                 readers.append(reader)
@@ -85,12 +85,12 @@ class _Loads:
                     self._outcomes.append(reader.outcome)
             if is_first and self._on_recalled is not None:
                 self._on_recalled(load.run_id)
-            for batch in _side_by_side(readers, stack):
+            for batch in _round_robin(readers, stack):
                 if batch is None:
                     yield None
                     continue
                 for name, rows in batch.items():
-                    yield mark_rows(TABLES[name], rows)
+                    yield with_merge_hints(TABLES[name], rows)
         for reader in readers:
             if self._outcomes is None and reader.outcome.error is not None:
                 raise reader.outcome.error
@@ -104,10 +104,10 @@ class _Loads:
         return self._loads.setdefault(load_id, _Load(load_id)), pipeline
 
 
-def _side_by_side(readers: Iterable[ListingReader], stack: ExitStack) -> Iterator[Batch | None]:
+def _round_robin(readers: Iterable[ListingReader], stack: ExitStack) -> Iterator[Batch | None]:
     """Yield the batches of all *readers* as they come, and None while none is ready; *stack* ends their threads."""
     under_way = deque(
-        stack.enter_context(closing(in_background(reader.iter_batches(), reader.outcome.name))) for reader in readers
+        stack.enter_context(closing(prefetch(reader.iter_batches(), reader.outcome.name))) for reader in readers
     )
     while under_way:
         for _ in range(len(under_way)):
@@ -124,7 +124,7 @@ def _side_by_side(readers: Iterable[ListingReader], stack: ExitStack) -> Iterato
             yield None
 
 
-def mark_rows(table: Table, rows: pa.Table) -> DataItemWithMeta:
+def with_merge_hints(table: Table, rows: pa.Table) -> DataItemWithMeta:
     """Return *rows* marked for dlt: which table they belong to, and how they are merged into it."""
     columns: dict[str, Any] | None = None
     if table.has_tombstones:

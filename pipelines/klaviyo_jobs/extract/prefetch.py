@@ -68,7 +68,7 @@ class _Feed(Generic[T]):
         self._thread.join()
 
 
-def in_background(items: Iterator[T], name: str) -> Generator[T | None]:
+def prefetch(items: Iterator[T], name: str) -> Generator[T | None]:
     """
     Iterate *items* in a thread called *name* and yield each, or None while none is ready, which dlt takes for "later".
 

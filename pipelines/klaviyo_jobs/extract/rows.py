@@ -32,7 +32,7 @@ RAW_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RowContext:
     """Where rows come from: the columns that all rows of one listing share."""
 
     account: str
@@ -63,7 +63,7 @@ class SeenJob:
     is_observed: bool = True
 
 
-def rows_of_jobs(origin: Origin, seen: Sequence[SeenJob]) -> dict[str, pa.Table]:
+def rows_of_jobs(context: RowContext, seen: Sequence[SeenJob]) -> dict[str, pa.Table]:
     """
     Return the rows of *seen* jobs: their own, those of their errors and linkages, and their observations.
 
@@ -76,8 +76,8 @@ def rows_of_jobs(origin: Origin, seen: Sequence[SeenJob]) -> dict[str, pa.Table]
         JOBS.name: _arrow(
             JOBS,
             len(jobs),
-            account=origin.account,
-            job_kind=origin.kind.name,
+            account=context.account,
+            job_kind=context.kind.name,
             job_id=[job.job_id for job in jobs],
             status=[job.status for job in jobs],
             created_at=[job.created_at for job in jobs],
@@ -91,17 +91,17 @@ def rows_of_jobs(origin: Origin, seen: Sequence[SeenJob]) -> dict[str, pa.Table]
             first_seen_at=[reading.first_seen_at for reading in seen],
             last_changed_at=[reading.last_changed_at for reading in seen],
             detail_read_at=[reading.detail_read_at for reading in seen],
-            api_revision=origin.api_revision,
+            api_revision=context.api_revision,
             extra=[job.extra for job in jobs],
-            run_id=origin.run_id,
+            run_id=context.run_id,
         ),
-        JOB_ERRORS.name: _rows_of_errors(origin, seen),
-        JOB_LINKAGES.name: _rows_of_linkages(origin, seen),
+        JOB_ERRORS.name: _rows_of_errors(context, seen),
+        JOB_LINKAGES.name: _rows_of_linkages(context, seen),
         JOB_OBSERVATIONS.name: _arrow(
             JOB_OBSERVATIONS,
             len(observed),
-            account=origin.account,
-            job_kind=origin.kind.name,
+            account=context.account,
+            job_kind=context.kind.name,
             job_id=[reading.job.job_id for reading in observed],
             observed_at=[reading.read_at for reading in observed],
             status=[reading.job.status for reading in observed],
@@ -110,19 +110,19 @@ def rows_of_jobs(origin: Origin, seen: Sequence[SeenJob]) -> dict[str, pa.Table]
             failed_count=[reading.job.failed_count for reading in observed],
             error_count=[reading.job.error_count for reading in observed],
             linkage_count=[reading.job.linkage_count for reading in observed],
-            run_id=origin.run_id,
+            run_id=context.run_id,
         ),
     }
 
 
-def _rows_of_errors(origin: Origin, seen: Sequence[SeenJob]) -> pa.Table:
+def _rows_of_errors(context: RowContext, seen: Sequence[SeenJob]) -> pa.Table:
     pairs = [(reading.job.job_id, error) for reading in seen for error in reading.job.errors]
     gone = [reading.job.job_id for reading in seen if not reading.job.errors]
     rows = _arrow(
         JOB_ERRORS,
         len(pairs),
-        account=origin.account,
-        job_kind=origin.kind.name,
+        account=context.account,
+        job_kind=context.kind.name,
         job_id=[job_id for job_id, _ in pairs],
         position=[error.position for _, error in pairs],
         error_id=[error.error_id for _, error in pairs],
@@ -132,12 +132,12 @@ def _rows_of_errors(origin: Origin, seen: Sequence[SeenJob]) -> pa.Table:
         source_pointer=[error.source_pointer for _, error in pairs],
         related_id=[error.related_id for _, error in pairs],
         meta=[error.meta for _, error in pairs],
-        run_id=origin.run_id,
+        run_id=context.run_id,
     )
-    return _with_tombstones(JOB_ERRORS, origin, rows, gone)
+    return _with_tombstones(JOB_ERRORS, context, rows, gone)
 
 
-def _rows_of_linkages(origin: Origin, seen: Sequence[SeenJob]) -> pa.Table:
+def _rows_of_linkages(context: RowContext, seen: Sequence[SeenJob]) -> pa.Table:
     jobs = [reading.job for reading in seen]
     linkages = [linkage for job in jobs for linkage in job.linkages]
     related_ids = [linkage.id for linkage in linkages]
@@ -145,25 +145,25 @@ def _rows_of_linkages(origin: Origin, seen: Sequence[SeenJob]) -> pa.Table:
     rows = _arrow(
         JOB_LINKAGES,
         len(linkages),
-        account=origin.account,
-        job_kind=origin.kind.name,
+        account=context.account,
+        job_kind=context.kind.name,
         job_id=[job.job_id for job in jobs for _ in job.linkages],
         position=[position for job in jobs for position in job.linkage_positions],
-        relationship=origin.kind.entity.plural,
+        relationship=context.kind.entity.plural,
         related_type=[linkage.type for linkage in linkages],
         related_id=related_ids,
         external_id=[external_id_of(related_id) for related_id in related_ids],
-        run_id=origin.run_id,
+        run_id=context.run_id,
     )
-    return _with_tombstones(JOB_LINKAGES, origin, rows, gone)
+    return _with_tombstones(JOB_LINKAGES, context, rows, gone)
 
 
-def _with_tombstones(table: Table, origin: Origin, rows: pa.Table, job_ids: list[str]) -> pa.Table:
+def _with_tombstones(table: Table, context: RowContext, rows: pa.Table, job_ids: list[str]) -> pa.Table:
     tombstones = _arrow(
         table,
         len(job_ids),
-        account=origin.account,
-        job_kind=origin.kind.name,
+        account=context.account,
+        job_kind=context.kind.name,
         job_id=job_ids,
         position=0,
         **{TOMBSTONE: True},
@@ -171,19 +171,19 @@ def _with_tombstones(table: Table, origin: Origin, rows: pa.Table, job_ids: list
     return pa.concat_tables([rows, tombstones])
 
 
-def rows_of_resources(origin: Origin, table: Table, resources: Sequence[tuple[str, Resource]]) -> pa.Table:
+def rows_of_resources(context: RowContext, table: Table, resources: Sequence[tuple[str, Resource]]) -> pa.Table:
     """Return the rows of included *resources*, each with the id of the job whose detail held it."""
     named = {column for _, resource in resources[:1] for column in resource.columns}
     return _arrow(
         table,
         len(resources),
-        account=origin.account,
+        account=context.account,
         **{resources[0][1].entity.id_column: [resource.resource_id for _, resource in resources]}
         | {column: [resource.columns[column] for _, resource in resources] for column in named},
         seen_in_job_id=[job_id for job_id, _ in resources],
         seen_rank=[rank_of(job_id, resource) for job_id, resource in resources],
         extra=[resource.extra for _, resource in resources],
-        run_id=origin.run_id,
+        run_id=context.run_id,
     )
 
 
@@ -193,15 +193,15 @@ def rank_of(job_id: str, resource: Resource) -> str:
     return f"{updated_at.isoformat(timespec='microseconds') if updated_at else ''} {job_id}"
 
 
-def rows_of_faults(origin: Origin, faults: Sequence[tuple[int, str, Fault]], rejected_at: dt.datetime) -> pa.Table:
+def rows_of_faults(context: RowContext, faults: Sequence[tuple[int, str, Fault]], rejected_at: dt.datetime) -> pa.Table:
     """Return the rows of what could not be read: position in the run, endpoint, fault."""
     return _arrow(
         REJECTED_RECORDS,
         len(faults),
-        account=origin.account,
-        run_id=origin.run_id,
+        account=context.account,
+        run_id=context.run_id,
         position=[position for position, _, _ in faults],
-        job_kind=origin.kind.name,
+        job_kind=context.kind.name,
         endpoint=[endpoint for _, endpoint, _ in faults],
         json_path=[fault.json_path for _, _, fault in faults],
         reason=[fault.reason for _, _, fault in faults],
@@ -210,15 +210,15 @@ def rows_of_faults(origin: Origin, faults: Sequence[tuple[int, str, Fault]], rej
     )
 
 
-def row_of_listing(origin: Origin, **columns: Any) -> pa.Table:
+def row_of_listing(context: RowContext, **columns: Any) -> pa.Table:
     """Return the one row that a listing leaves in the ledger."""
     return _arrow(
         LISTINGS,
         1,
-        account=origin.account,
-        job_kind=origin.kind.name,
-        run_id=origin.run_id,
-        api_revision=origin.api_revision,
+        account=context.account,
+        job_kind=context.kind.name,
+        run_id=context.run_id,
+        api_revision=context.api_revision,
         **columns,
     )
 

@@ -18,7 +18,7 @@ from dlt.extract.items import DataItemWithMeta
 
 from klaviyo_jobs.api.client import Client
 from klaviyo_jobs.extract.listing import Listing, ListingOutcome
-from klaviyo_jobs.extract.loads import _Loads
+from klaviyo_jobs.extract.loads import Loads
 from klaviyo_jobs.model.kinds import JobKind
 from klaviyo_jobs.model.tables import ENTITY_TABLES, TABLES
 from klaviyo_jobs.settings import (
@@ -27,10 +27,10 @@ from klaviyo_jobs.settings import (
     Settings,
     check_base_url,
     check_revision,
-    include_of,
-    keys_of,
-    kinds_of,
     read_network_settings,
+    resolve_keys,
+    select_kinds,
+    select_relationships,
 )
 
 SCHEMA_NAME: Final = "klaviyo_jobs"
@@ -77,10 +77,10 @@ def klaviyo_jobs(
         kinds=None if kinds is None else list(kinds),
         include=None if include is None else list(include),
     )
-    yield from _resources_of(listings_of(asked, labels=labels, full_refresh=full_refresh), outcomes)
+    yield from _resources_of(build_listings(asked, labels=labels, full_refresh=full_refresh), outcomes)
 
 
-def listings_of(
+def build_listings(
     settings: Settings, *, labels: Sequence[str] | None = None, full_refresh: bool = False
 ) -> list[Listing]:
     """
@@ -93,12 +93,12 @@ def listings_of(
         SettingError: A setting is missing or cannot be used.
     """
     base_url, revision = check_base_url(settings.base_url), check_revision(settings.revision)
-    included = include_of(settings.include)
-    wanted = kinds_of(settings.kinds)
+    included = select_relationships(settings.include)
+    wanted = select_kinds(settings.kinds)
     network = read_network_settings()
     clients = [
         Client(label, key, base_url=base_url, revision=revision, network=network)
-        for label, key in keys_of(settings.api_key, settings.accounts, labels).items()
+        for label, key in resolve_keys(settings.api_key, settings.accounts, labels).items()
     ]
     return [
         Listing(client, kind, kind.can_include and kind.entity.plural in included, full_refresh)
@@ -108,7 +108,7 @@ def listings_of(
 
 
 @dlt.source(name=SCHEMA_NAME, section=SCHEMA_NAME)
-def source_of(
+def build_source(
     listings: Sequence[Listing], outcomes: list[ListingOutcome], on_recalled: Callable[[str], None]
 ) -> Iterable[DltResource]:
     """
@@ -130,7 +130,7 @@ def _resources_of(
         by_kind[listing.kind].append(listing)
     # The table of categories always: that a kind does not include them now says nothing of the views on them.
     included = {"categories"} | {kind.entity.plural for kind, [first, *_] in by_kind.items() if first.includes}
-    loads = _Loads(
+    loads = Loads(
         [table for name, table in TABLES.items() if name not in ENTITY_TABLES or name in included],
         outcomes,
         on_recalled,

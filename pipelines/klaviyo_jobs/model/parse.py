@@ -63,7 +63,7 @@ decode_detail: Final = msgspec.json.Decoder(DetailBody).decode
 _decode_linkages: Final = msgspec.json.Decoder(list[Linkage]).decode
 
 
-class _GlimpsedAttributes(msgspec.Struct):
+class _PeekedAttributes(msgspec.Struct):
     status: str
     created_at: dt.datetime
     job_id: str | None = None
@@ -75,27 +75,27 @@ class _GlimpsedAttributes(msgspec.Struct):
     errors: list[msgspec.Raw] | None = None
 
 
-class _GlimpsedRelationship(msgspec.Struct):
+class _PeekedRelationship(msgspec.Struct):
     data: list[msgspec.Raw] | None = None
 
 
-class _Glimpse(msgspec.Struct):
-    attributes: _GlimpsedAttributes
+class _Peek(msgspec.Struct):
+    attributes: _PeekedAttributes
     id: str | None = None
-    relationships: dict[str, _GlimpsedRelationship] | None = None
+    relationships: dict[str, _PeekedRelationship] | None = None
 
 
-_decode_glimpse: Final = msgspec.json.Decoder(_Glimpse).decode
+_decode_peek: Final = msgspec.json.Decoder(_Peek).decode
 
 
-def glimpse_state(kind: JobKind, raw: msgspec.Raw) -> tuple[str, State] | None:
+def peek_state(kind: JobKind, raw: msgspec.Raw) -> tuple[str, State] | None:
     """
     Return id and state of a plain job without parsing it: enough to tell that it is unchanged, at a tenth of the cost.
 
     None means that it has to be parsed to know.
     """
     try:
-        glimpse = _decode_glimpse(raw)
+        glimpse = _decode_peek(raw)
     except _UNDECODABLE:
         return None
     attributes = glimpse.attributes

@@ -103,7 +103,7 @@ class Finding:
     seen: str
 
 
-def look(
+def run_checks(
     connection: duckdb.DuckDBPyConnection,
     thresholds: CheckSettings,
     *,
@@ -133,7 +133,7 @@ def look(
             window,
             nothing="no record was rejected in the window",
         ),
-        *look_for_contradictions(connection),
+        *run_sql_checks(connection),
     ]
 
 
@@ -219,7 +219,7 @@ def _ages(
             yield Finding("listing_age_seconds", account or None, kind, age, threshold, is_breached, seen)
 
 
-def look_for_contradictions(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
+def run_sql_checks(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
     """Yield what each query of `sql/checks/` finds: any row is too many."""
     for name, query in read_checks().items():
         found = connection.execute(f"select count(*) over (), * from ({query.rstrip().rstrip(';')}) limit 1").fetchone()

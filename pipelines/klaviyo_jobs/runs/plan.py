@@ -21,9 +21,9 @@ import dlt
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from klaviyo_jobs.api.pacing import least_seconds
-from klaviyo_jobs.extract.known_jobs import HeldJobs
+from klaviyo_jobs.extract.known_jobs import KnownJobs
 from klaviyo_jobs.extract.listing import Listing, ListingOutcome, ListingReader
-from klaviyo_jobs.extract.rows import Origin
+from klaviyo_jobs.extract.rows import RowContext
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.model.kinds import RateLimit
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, open_warehouse
@@ -51,8 +51,8 @@ def plan_run(listings: Sequence[Listing], warehouse: Path) -> list[ListingOutcom
         readers = [
             ListingReader(
                 listing,
-                origin=Origin(listing.client.account, listing.kind, "", listing.client.revision),
-                held=stack.enter_context(HeldJobs(pipeline, listing.client.account, listing.kind.name)),
+                context=RowContext(listing.client.account, listing.kind, "", listing.client.revision),
+                held=stack.enter_context(KnownJobs(pipeline, listing.client.account, listing.kind.name)),
                 positions=itertools.count(),
             )
             for listing in listings

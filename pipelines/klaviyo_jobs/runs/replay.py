@@ -23,8 +23,8 @@ import msgspec
 import pyarrow as pa
 from dlt.extract.items import DataItemWithMeta
 
-from klaviyo_jobs.extract.loads import mark_rows
-from klaviyo_jobs.extract.rows import Origin, SeenJob, rank_of, rows_of_jobs, rows_of_resources
+from klaviyo_jobs.extract.loads import with_merge_hints
+from klaviyo_jobs.extract.rows import RowContext, SeenJob, rank_of, rows_of_jobs, rows_of_resources
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.model.kinds import KINDS, JobKind
 from klaviyo_jobs.model.parse import DetailBody, parse_detail, parse_page
@@ -85,7 +85,7 @@ def replay_rejected(warehouse: Path, working_directory: Path) -> Replayed:
     replayed.job_count = sum(len(found.seen) for found in readable.values())
     replayed.resource_count = sum(len(found.resources) for found in readable.values())
     if replayed.job_count or replayed.resource_count:
-        load(_source_of(readable), warehouse, working_directory / "replay")
+        load(_build_source(readable), warehouse, working_directory / "replay")
     if settled:
         with open_warehouse(warehouse) as connection:
             marks = " and ".join(f"{column} = ?" for column in _KEY)
@@ -180,21 +180,21 @@ def _held_rank(
 
 
 @dlt.source(name=SCHEMA_NAME, section=SCHEMA_NAME)
-def _source_of(readable: dict[tuple[str, JobKind, str], _Readable]) -> Any:
+def _build_source(readable: dict[tuple[str, JobKind, str], _Readable]) -> Any:
     """Return a source of what can be read now."""
 
     @dlt.resource
     def replayed() -> Iterator[DataItemWithMeta]:
         run_id = dlt.current.load_package_state()["load_id"]
         for (account, kind, revision), found in readable.items():
-            origin = Origin(account, kind, run_id, revision)
-            batch: dict[str, pa.Table] = rows_of_jobs(origin, list(found.seen.values()))
-            before = rows_of_jobs(origin, found.earlier)[JOB_OBSERVATIONS.name]
+            context = RowContext(account, kind, run_id, revision)
+            batch: dict[str, pa.Table] = rows_of_jobs(context, list(found.seen.values()))
+            before = rows_of_jobs(context, found.earlier)[JOB_OBSERVATIONS.name]
             batch[JOB_OBSERVATIONS.name] = pa.concat_tables([before, batch[JOB_OBSERVATIONS.name]])
             if found.resources:
                 table = ENTITY_TABLES[kind.entity.plural]
-                batch[table.name] = rows_of_resources(origin, table, found.resources)
+                batch[table.name] = rows_of_resources(context, table, found.resources)
             for name, rows in batch.items():
-                yield mark_rows(TABLES[name], rows)
+                yield with_merge_hints(TABLES[name], rows)
 
     return replayed

@@ -23,9 +23,9 @@ import pendulum
 
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, PartialError
 from klaviyo_jobs.extract.listing import ListingOutcome
-from klaviyo_jobs.extract.source import listings_of, source_of
+from klaviyo_jobs.extract.source import build_listings, build_source
 from klaviyo_jobs.log import LOGGER
-from klaviyo_jobs.monitor.check import describe, look_for_contradictions
+from klaviyo_jobs.monitor.check import describe, run_sql_checks
 from klaviyo_jobs.runs.replay import Replayed, replay_rejected
 from klaviyo_jobs.runs.signals import stoppable
 from klaviyo_jobs.settings import Settings, revision_problem
@@ -36,7 +36,7 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
     open_warehouse,
     warehouse_errors,
 )
-from klaviyo_jobs.warehouse.ledger import tell_of_ended
+from klaviyo_jobs.warehouse.ledger import record_ended_runs
 from klaviyo_jobs.warehouse.load import load
 from klaviyo_jobs.warehouse.lock import RunLock
 from klaviyo_jobs.warehouse.migrations import add_missing_columns
@@ -171,7 +171,7 @@ def run(
     """
     started = time.monotonic()
     outcomes: list[ListingOutcome] = []
-    listings = listings_of(settings, labels=labels, full_refresh=full_refresh)
+    listings = build_listings(settings, labels=labels, full_refresh=full_refresh)
     names = [(listing.client.account, listing.kind.name) for listing in listings]
     if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
         LOGGER.warning("%s", problem)
@@ -202,7 +202,7 @@ def run(
                     watch(outcomes)
                 replayed = replay_rejected(warehouse, working_directory) if replays else None
                 enter("recall")
-                source = source_of(listings, outcomes, partial(enter, "extract"))
+                source = build_source(listings, outcomes, partial(enter, "extract"))
                 loaded = load(source, warehouse, working_directory / "load", on_load=partial(enter, "load"))
                 mark_contract(connection)
                 enter("views")
@@ -211,7 +211,7 @@ def run(
                 if any(outcome.changed_count for outcome in outcomes):
                     _warn_of_contradictions(connection)
                 enter("ledger")
-                tell_of_ended(connection, lock.ended)
+                record_ended_runs(connection, lock.ended)
                 lock.forget_ended()
             if settings.bi_copy:
                 enter("publish")
@@ -241,6 +241,6 @@ def _working_directory(lock: RunLock) -> Iterator[Path]:
 
 def _warn_of_contradictions(connection: duckdb.DuckDBPyConnection) -> None:
     """Say which queries of `sql/checks/` found something; a finding is for people to look at and fails no run."""
-    for finding in look_for_contradictions(connection):
+    for finding in run_sql_checks(connection):
         if finding.is_breached:
             LOGGER.warning("check %s; see sql/checks/%s.sql", describe(finding), finding.check)

@@ -56,7 +56,7 @@ class RunNote(msgspec.Struct):
         return f"interrupted: process {self.pid} on {self.host} ended at step {self.step}."
 
 
-def tell_of_ended(connection: duckdb.DuckDBPyConnection, notes: Iterable[RunNote]) -> None:
+def record_ended_runs(connection: duckdb.DuckDBPyConnection, notes: Iterable[RunNote]) -> None:
     """
     Write down how the runs of *notes* ended, all or none.
 

@@ -49,7 +49,7 @@ def prune(
     age: dt.timedelta,
     *,
     with_jobs: bool = False,
-    is_rehearsal: bool = False,
+    is_dry_run: bool = False,
 ) -> dict[str, int]:
     """
     Delete observations, ledger rows and rejected records older than *age*, all or nothing.
@@ -58,7 +58,7 @@ def prune(
         connection: Open for writing.
         age: Rows older than this go.
         with_jobs: Whether jobs created before that go as well, with their errors, linkages and observations.
-        is_rehearsal: Count only.
+        is_dry_run: Count only.
     Returns:
         The number of rows of each table that went, or would go.
     """
@@ -76,7 +76,7 @@ def prune(
         for table, clause in clauses.items():
             if not has_table(connection, table):
                 continue
-            verb = "select count(*)" if is_rehearsal else "delete"
+            verb = "select count(*)" if is_dry_run else "delete"
             result = connection.execute(f"{verb} from {RAW_SCHEMA}.{table} where {clause}", {"before": before})
             [(counts[table],)] = result.fetchall()
     return counts

@@ -22,16 +22,16 @@ from klaviyo_jobs.api.client import Client, Meter
 from klaviyo_jobs.api.pacing import parse_limit
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, RevisionError, SettingError
 from klaviyo_jobs.model.kinds import JobKind, RateLimit
-from klaviyo_jobs.monitor.doctor.result import SKEW_SECONDS, Call, Check, Diagnosis, _failed
+from klaviyo_jobs.monitor.doctor.result import SKEW_SECONDS, Call, Diagnosis, DoctorCheck, failed_check
 from klaviyo_jobs.settings import (
     DEFAULT_ACCOUNT,
     DEFAULT_REVISION,
     NetworkSettings,
     Settings,
     check_base_url,
-    keys_of,
-    kinds_of,
     lifetime_of,
+    resolve_keys,
+    select_kinds,
 )
 
 # A doctor asks twice and does not wait long.
@@ -48,7 +48,7 @@ class _Listing(msgspec.Struct):
     data: list[msgspec.Raw]
 
 
-def _call_all(settings: Settings, network: NetworkSettings, labels: Sequence[str] | None) -> list[Call]:
+def call_all(settings: Settings, network: NetworkSettings, labels: Sequence[str] | None) -> list[Call]:
     network = network.copy()
     network.max_attempts = min(network.max_attempts, _ATTEMPTS)
     network.read_timeout_seconds = min(network.read_timeout_seconds, _READ_TIMEOUT_SECONDS)
@@ -56,9 +56,9 @@ def _call_all(settings: Settings, network: NetworkSettings, labels: Sequence[str
     base_url = check_base_url(settings.base_url)
     clients = [
         Client(label, key, base_url=base_url, revision=settings.revision, network=network)
-        for label, key in keys_of(settings.api_key, settings.accounts, labels).items()
+        for label, key in resolve_keys(settings.api_key, settings.accounts, labels).items()
     ]
-    pairs = [(client, kind) for client in clients for kind in kinds_of(settings.kinds)]
+    pairs = [(client, kind) for client in clients for kind in select_kinds(settings.kinds)]
     with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="doctor") as pool:
         return list(pool.map(lambda pair: _call(*pair), pairs))
 
@@ -89,7 +89,7 @@ def _clock_skew_seconds(date: str | None, received_at: pendulum.DateTime) -> flo
     return round((received_at - pendulum.instance(served_at)).total_seconds() - 0.5, 1)
 
 
-def _check_api(diagnosis: Diagnosis, settings: Settings) -> Iterator[Check]:
+def check_api(diagnosis: Diagnosis, settings: Settings) -> Iterator[DoctorCheck]:
     by_account: dict[str, list[Call]] = defaultdict(list)
     for call in diagnosis.calls:
         by_account[call.account].append(call)
@@ -109,7 +109,7 @@ def _check_api(diagnosis: Diagnosis, settings: Settings) -> Iterator[Check]:
         yield _check_clock(skew)
 
 
-def _check_answers(account: str, calls: Sequence[Call], settings: Settings) -> Iterator[Check]:
+def _check_answers(account: str, calls: Sequence[Call], settings: Settings) -> Iterator[DoctorCheck]:
     """Say for which kinds the API answers, whatever it answers, and why not for the others."""
     failures: dict[tuple[str, str | None, int], list[Call]] = defaultdict(list)
     answered = []
@@ -121,30 +121,30 @@ def _check_answers(account: str, calls: Sequence[Call], settings: Settings) -> I
             failures[reason, call.error.next_step, call.error.exit_code].append(call)
     if answered:
         message = f"{settings.base_url} answers for {_kinds(answered, calls)}"
-        yield Check("api", "ok", message, account=account)
+        yield DoctorCheck("api", "ok", message, account=account)
     for (reason, next_step, exit_code), failed in failures.items():
-        yield Check("api", "fail", f"{_kinds(failed, calls)}: {reason}", next_step, account, exit_code)
+        yield DoctorCheck("api", "fail", f"{_kinds(failed, calls)}: {reason}", next_step, account, exit_code)
 
 
-def _check_key(account: str, calls: Sequence[Call], place: str) -> Iterator[Check]:
+def _check_key(account: str, calls: Sequence[Call], place: str) -> Iterator[DoctorCheck]:
     refusal = next((call.error for call in calls if isinstance(call.error, KeyRefusedError)), None)
     read = [call for call in calls if call.error is None]
     if refusal is not None and refusal.status == 401:
         next_step = f"copy the private key again from Klaviyo (Settings, API keys) to {place}."
-        yield replace(_failed("key", refusal, account=account), next_step=next_step)
+        yield replace(failed_check("key", refusal, account=account), next_step=next_step)
         return
     if refusal is None and not read:
         return
-    yield Check("key", "ok", "the key is accepted", account=account)
+    yield DoctorCheck("key", "ok", "the key is accepted", account=account)
     if refusal is None:
-        yield Check("scope", "ok", f"catalogs:read, for {_kinds(read, calls)}", account=account)
+        yield DoctorCheck("scope", "ok", f"catalogs:read, for {_kinds(read, calls)}", account=account)
     else:
         message = f"the scope catalogs:read is missing. {refusal.message}"
         next_step = f"make a private key with read access to Catalogs (Settings, API keys) and put it in {place}."
-        yield replace(_failed("scope", refusal, account=account, message=message), next_step=next_step)
+        yield replace(failed_check("scope", refusal, account=account, message=message), next_step=next_step)
 
 
-def _check_limits(account: str, calls: Sequence[Call]) -> Iterator[Check]:
+def _check_limits(account: str, calls: Sequence[Call]) -> Iterator[DoctorCheck]:
     by_limit: dict[RateLimit | None, list[Call]] = defaultdict(list)
     for call in calls:
         if call.error is None:
@@ -159,10 +159,10 @@ def _check_limits(account: str, calls: Sequence[Call]) -> Iterator[Check]:
         rates = " and ".join(f"{limit.burst}/s, {limit.steady}/min" for limit in assumed)
         parts.append(f"none announced for {_kinds(silent, calls)}, taken to be {rates}")
     if parts:
-        yield Check("limits", "ok", "; ".join(parts), account=account)
+        yield DoctorCheck("limits", "ok", "; ".join(parts), account=account)
 
 
-def _check_revision(revision: str, diagnosis: Diagnosis, skew: float | None) -> Check:
+def _check_revision(revision: str, diagnosis: Diagnosis, skew: float | None) -> DoctorCheck:
     """Judge *revision* by its age on the API's clock, and by what the API says of it."""
     today = diagnosis.checked_at.subtract(seconds=skew or 0).date()
     deprecated_on, retired_on = lifetime_of(revision)
@@ -172,9 +172,9 @@ def _check_revision(revision: str, diagnosis: Diagnosis, skew: float | None) -> 
     fail = SettingError.exit_code
     refusal = next((call.error for call in diagnosis.calls if isinstance(call.error, RevisionError)), None)
     if revision[:10] > today.isoformat():
-        return Check("revision", "fail", f"{revision} is in the future", next_step, exit_code=fail)
+        return DoctorCheck("revision", "fail", f"{revision} is in the future", next_step, exit_code=fail)
     if today >= retired_on:
-        return Check(
+        return DoctorCheck(
             "revision",
             "fail",
             f"{revision} is retired since {retired_on}{_served_instead(revision, diagnosis.calls)}",
@@ -182,11 +182,11 @@ def _check_revision(revision: str, diagnosis: Diagnosis, skew: float | None) -> 
             exit_code=fail,
         )
     if refusal is not None:
-        return Check("revision", "fail", refusal.message, next_step, exit_code=fail)
+        return DoctorCheck("revision", "fail", refusal.message, next_step, exit_code=fail)
     if today >= deprecated_on:
         message = f"{revision} is deprecated since {deprecated_on}, and retired from {retired_on} on"
-        return Check("revision", "warn", message, next_step)
-    return Check("revision", "ok", f"{revision} is stable until {deprecated_on}")
+        return DoctorCheck("revision", "warn", message, next_step)
+    return DoctorCheck("revision", "ok", f"{revision} is stable until {deprecated_on}")
 
 
 def _served_instead(revision: str, calls: Iterable[Call]) -> str:
@@ -200,14 +200,14 @@ def _served_instead(revision: str, calls: Iterable[Call]) -> str:
     return "; Klaviyo answers in the shape of the oldest one that is not" if answers else ""
 
 
-def _check_clock(skew: float) -> Check:
+def _check_clock(skew: float) -> DoctorCheck:
     """*skew* is how far this machine is ahead of the API, in seconds."""
     if abs(skew) <= 2:
-        return Check("clock", "ok", "this machine's clock agrees with Klaviyo's")
+        return DoctorCheck("clock", "ok", "this machine's clock agrees with Klaviyo's")
     message = f"this machine's clock is {abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} Klaviyo's"
     if abs(skew) <= SKEW_SECONDS:
-        return Check("clock", "ok", message)
-    return Check("clock", "warn", message, "set it, e.g. by NTP: observations are dated by it.")
+        return DoctorCheck("clock", "ok", message)
+    return DoctorCheck("clock", "warn", message, "set it, e.g. by NTP: observations are dated by it.")
 
 
 def _kinds(some: Sequence[Call], of_all: Sequence[Call]) -> str:

@@ -18,16 +18,16 @@ import pendulum
 
 from klaviyo_jobs import __version__
 from klaviyo_jobs.errors import KlaviyoJobsError
-from klaviyo_jobs.monitor.doctor.api import _call_all, _check_api
-from klaviyo_jobs.monitor.doctor.machine import _PACKAGES, _check_disk, _check_lock, _check_versions, _check_warehouse
-from klaviyo_jobs.monitor.doctor.result import Check, Diagnosis, _failed, _masked
-from klaviyo_jobs.monitor.doctor.settings import _check_settings, _problems_of, _read_settings
+from klaviyo_jobs.monitor.doctor.api import call_all, check_api
+from klaviyo_jobs.monitor.doctor.machine import PACKAGES, check_disk, check_lock, check_versions, check_warehouse
+from klaviyo_jobs.monitor.doctor.result import Diagnosis, DoctorCheck, failed_check, masked
+from klaviyo_jobs.monitor.doctor.settings import check_settings, find_problems, read_all_settings
 from klaviyo_jobs.settings import (
     Settings,
 )
 
 
-def examine(*, warehouse: Path | None = None, labels: Sequence[str] | None = None) -> Diagnosis:
+def diagnose(*, warehouse: Path | None = None, labels: Sequence[str] | None = None) -> Diagnosis:
     """
     Look at the settings, the API, the warehouse's place and the versions.
 
@@ -36,29 +36,29 @@ def examine(*, warehouse: Path | None = None, labels: Sequence[str] | None = Non
         labels: The accounts to look at; all by default.
     """
     diagnosis = Diagnosis(pendulum.now("UTC"))
-    checks: list[Check] = []
+    checks: list[DoctorCheck] = []
     path = warehouse or Path(Settings().warehouse)
     try:
-        settings, network, diagnosis.origins = _read_settings(warehouse)
+        settings, network, diagnosis.origins = read_all_settings(warehouse)
     except KlaviyoJobsError as error:
-        checks.append(_failed("setting", error))
+        checks.append(failed_check("setting", error))
     else:
         path = warehouse or Path(settings.warehouse)
-        problems = _problems_of(settings, labels)
-        checks += _check_settings(diagnosis.origins, problems)
+        problems = find_problems(settings, labels)
+        checks += check_settings(diagnosis.origins, problems)
         if not problems:
-            diagnosis.calls = _call_all(settings, network, labels)
-            checks += _check_api(diagnosis, settings)
+            diagnosis.calls = call_all(settings, network, labels)
+            checks += check_api(diagnosis, settings)
     path = path.absolute()
-    checks += [*_check_warehouse(path), *_check_lock(path), *_check_disk(path)]
+    checks += [*check_warehouse(path), *check_lock(path), *check_disk(path)]
     diagnosis.versions = {
         "klaviyo-jobs": __version__,
-        **{name: metadata.version(name) for name in _PACKAGES},
+        **{name: metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
     }
-    checks += _check_versions(diagnosis.versions)
+    checks += check_versions(diagnosis.versions)
     diagnosis.checks = [
-        replace(check, message=_masked(check.message), next_step=check.next_step and _masked(check.next_step))
+        replace(check, message=masked(check.message), next_step=check.next_step and masked(check.next_step))
         for check in checks
     ]
     return diagnosis

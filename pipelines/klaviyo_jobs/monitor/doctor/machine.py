@@ -2,7 +2,7 @@
 What the machine offers: the warehouse's place, its lock, the disk, the installed versions.
 
 In:     the path of the warehouse.
-Out:    a `Check` for each.
+Out:    a `DoctorCheck` for each.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Final
 from packaging.requirements import Requirement
 
 from klaviyo_jobs.errors import WarehouseError
-from klaviyo_jobs.monitor.doctor.result import FULL_DISK_BYTES, SCANT_DISK_BYTES, Check, _failed
+from klaviyo_jobs.monitor.doctor.result import FULL_DISK_BYTES, SCANT_DISK_BYTES, DoctorCheck, failed_check
 from klaviyo_jobs.warehouse.engines.duckdb import check_place, open_warehouse
 from klaviyo_jobs.warehouse.lock import holder_of
 
-_PACKAGES: Final = ("dlt", "duckdb", "pyarrow")
+PACKAGES: Final = ("dlt", "duckdb", "pyarrow")
 
 
-def _check_warehouse(path: Path) -> Iterator[Check]:
+def check_warehouse(path: Path) -> Iterator[DoctorCheck]:
     try:
         check_place(path)
         if path.exists():
@@ -35,28 +35,28 @@ def _check_warehouse(path: Path) -> Iterator[Check]:
             with tempfile.TemporaryFile(dir=path.parent):
                 message = f"{path} does not exist yet; a run can make it"
     except WarehouseError as error:
-        yield _failed("warehouse", error)
+        yield failed_check("warehouse", error)
     except OSError as error:
         message = f"the warehouse {path} cannot be made: {error.strerror}."
         next_step = "choose another path with --warehouse."
-        yield _failed("warehouse", WarehouseError(message, next_step=next_step))
+        yield failed_check("warehouse", WarehouseError(message, next_step=next_step))
     else:
-        yield Check("warehouse", "ok", message)
+        yield DoctorCheck("warehouse", "ok", message)
 
 
-def _check_lock(path: Path) -> Iterator[Check]:
+def check_lock(path: Path) -> Iterator[DoctorCheck]:
     """Say whether a run holds the warehouse; that is no fault, but the next run has to wait for it."""
     holder = holder_of(path)
     if holder is None:
-        yield Check("lock", "ok", "no run holds the warehouse")
+        yield DoctorCheck("lock", "ok", "no run holds the warehouse")
     else:
         message = (
             f"process {holder.pid} on {holder.host} holds the warehouse since {holder.since}, at step {holder.step}"
         )
-        yield Check("lock", "warn", message, "wait for it to end, or run with --wait-lock SECONDS.")
+        yield DoctorCheck("lock", "warn", message, "wait for it to end, or run with --wait-lock SECONDS.")
 
 
-def _check_disk(path: Path) -> Iterator[Check]:
+def check_disk(path: Path) -> Iterator[DoctorCheck]:
     if not path.parent.is_dir():
         return
     free = shutil.disk_usage(path.parent).free
@@ -64,11 +64,11 @@ def _check_disk(path: Path) -> Iterator[Check]:
     message = f"{_size(free)} free in {path.parent}"
     next_step = "make room, or move the warehouse with --warehouse."
     if free < FULL_DISK_BYTES:
-        yield Check("disk", "fail", message, next_step, exit_code=WarehouseError.exit_code)
+        yield DoctorCheck("disk", "fail", message, next_step, exit_code=WarehouseError.exit_code)
     elif free < needed:
-        yield Check("disk", "warn", f"{message}; {_size(needed)} would be safe", next_step)
+        yield DoctorCheck("disk", "warn", f"{message}; {_size(needed)} would be safe", next_step)
     else:
-        yield Check("disk", "ok", message)
+        yield DoctorCheck("disk", "ok", message)
 
 
 def _size(count: float) -> str:
@@ -79,14 +79,14 @@ def _size(count: float) -> str:
     return f"{count:,.1f} GiB"
 
 
-def _check_versions(versions: Mapping[str, str]) -> Iterator[Check]:
-    yield Check("versions", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
+def check_versions(versions: Mapping[str, str]) -> Iterator[DoctorCheck]:
+    yield DoctorCheck("versions", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
     for requirement in _requirements():
         version = versions.get(requirement.name)
         if version is not None and not requirement.specifier.contains(version, prereleases=True):
             wanted = f"{requirement.name}{requirement.specifier}"
             message = f"{requirement.name} {version} is not what klaviyo-jobs is made for: {requirement.specifier}"
-            yield Check("versions", "warn", message, f'python -m pip install "{wanted}"')
+            yield DoctorCheck("versions", "warn", message, f'python -m pip install "{wanted}"')
 
 
 def _requirements() -> list[Requirement]:

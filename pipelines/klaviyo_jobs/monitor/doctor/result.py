@@ -2,7 +2,7 @@
 What a diagnosis is made of, with nothing secret in it.
 
 In:     findings.
-Out:    `Check`, `Origin`, `Call` and the `Diagnosis` that holds them, also as JSON data.
+Out:    `DoctorCheck`, `SettingSource`, `Call` and the `Diagnosis` that holds them, also as JSON data.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SECRET: Final = re.compile(r"\bpk_\w+|(?<=://)[^/\s@]+(?=@)")
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class DoctorCheck:
     """
     One thing that was looked at.
 
@@ -49,7 +49,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SettingSource:
     """
     Where a setting comes from.
 
@@ -95,7 +95,7 @@ class Call:
             "account": self.account,
             "job_kind": self.kind.name,
             "is_answered": self.error is None,
-            "error": _masked(self.error.headline) if self.error else None,
+            "error": masked(self.error.headline) if self.error else None,
             "clock_skew_seconds": self.clock_skew_seconds,
             "burst_limit": self.announced.burst if self.announced else None,
             "steady_limit": self.announced.steady if self.announced else None,
@@ -109,8 +109,8 @@ class Diagnosis:
     """Everything that was found, in the order in which it was looked at."""
 
     checked_at: pendulum.DateTime
-    checks: list[Check] = field(default_factory=list)
-    origins: list[Origin] = field(default_factory=list)
+    checks: list[DoctorCheck] = field(default_factory=list)
+    origins: list[SettingSource] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -138,15 +138,17 @@ class Diagnosis:
         }
 
 
-def _masked(text: str) -> str:
+def masked(text: str) -> str:
     return _SECRET.sub("***", text)
 
 
-def _failed(name: str, error: KlaviyoJobsError, *, account: str | None = None, message: str | None = None) -> Check:
-    return Check(name, "fail", message or error.message, error.next_step, account, error.exit_code)
+def failed_check(
+    name: str, error: KlaviyoJobsError, *, account: str | None = None, message: str | None = None
+) -> DoctorCheck:
+    return DoctorCheck(name, "fail", message or error.message, error.next_step, account, error.exit_code)
 
 
-def _shown(value: Any) -> str:
+def format_setting(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

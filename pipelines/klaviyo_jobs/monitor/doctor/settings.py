@@ -2,7 +2,7 @@
 What the settings are, where each comes from, and what is wrong with them.
 
 In:     dlt's own configuration.
-Out:    the settings, an `Origin` for each, and a `Check` for each that is set or wrong.
+Out:    the settings, an `SettingSource` for each, and a `DoctorCheck` for each that is set or wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.utils import ResolvedValueTrace, get_resolved_traces
 
 from klaviyo_jobs.errors import SettingError
-from klaviyo_jobs.monitor.doctor.result import Check, Origin, _failed, _masked, _shown
+from klaviyo_jobs.monitor.doctor.result import DoctorCheck, SettingSource, format_setting, failed_check, masked
 from klaviyo_jobs.settings import (
     DEFAULT_INCLUDE,
     ENV_PREFIX,
@@ -27,12 +27,12 @@ from klaviyo_jobs.settings import (
     Settings,
     check_base_url,
     check_revision,
-    include_of,
-    keys_of,
-    kinds_of,
     read_check_settings,
     read_network_settings,
     read_settings,
+    resolve_keys,
+    select_kinds,
+    select_relationships,
 )
 from klaviyo_jobs.warehouse.views import check_zone
 
@@ -41,7 +41,7 @@ _FINE_TUNING: Final = {*NetworkSettings.get_resolvable_fields(), *CheckSettings.
 _SOURCES: Final = {"Environment Variables": "environment"}
 
 
-def _read_settings(warehouse: Path | None) -> tuple[Settings, NetworkSettings, list[Origin]]:
+def read_all_settings(warehouse: Path | None) -> tuple[Settings, NetworkSettings, list[SettingSource]]:
     traces = get_resolved_traces().resolved_traces
     start = len(traces)
     settings, network, thresholds = read_settings(), read_network_settings(), read_check_settings()
@@ -52,16 +52,16 @@ def _read_settings(warehouse: Path | None) -> tuple[Settings, NetworkSettings, l
             if name == "accounts":
                 origins += [_origin_of_key(label, found.get(name)) for label in settings.accounts or {}]
             elif name == "warehouse" and warehouse is not None:
-                origins.append(Origin(name, str(warehouse), False, "option", "--warehouse"))
+                origins.append(SettingSource(name, str(warehouse), False, "option", "--warehouse"))
             elif name in found or not is_secret_hint(hint):
                 origins.append(_origin_of(name, getattr(spec, name), is_secret_hint(hint), found.get(name)))
     return settings, network, origins
 
 
-def _origin_of(name: str, value: Any, is_secret: bool, trace: ResolvedValueTrace | None) -> Origin:
-    value = None if is_secret else _masked(value) if isinstance(value, str) else value
+def _origin_of(name: str, value: Any, is_secret: bool, trace: ResolvedValueTrace | None) -> SettingSource:
+    value = None if is_secret else masked(value) if isinstance(value, str) else value
     if trace is None:
-        return Origin(name, value, is_secret, "default")
+        return SettingSource(name, value, is_secret, "default")
     source = _SOURCES.get(trace.provider_name, trace.provider_name)
     location: str | None = trace.provider_location
     if source == "environment":
@@ -70,26 +70,26 @@ def _origin_of(name: str, value: Any, is_secret: bool, trace: ResolvedValueTrace
         location = str(Path(dlt.current.run_context().settings_dir, location))
     elif location and location.startswith("global:"):
         location = str(Path(dlt.current.run_context().global_dir, location.removeprefix("global:")))
-    return Origin(name, value, is_secret, source, location or None)
+    return SettingSource(name, value, is_secret, source, location or None)
 
 
-def _origin_of_key(label: str, trace: ResolvedValueTrace | None) -> Origin:
+def _origin_of_key(label: str, trace: ResolvedValueTrace | None) -> SettingSource:
     prefix = f"{ENV_PREFIX}ACCOUNTS__"
     name = f"accounts.{label}"
     for variable in os.environ:
         if variable.startswith(prefix) and variable.removeprefix(prefix).lower() == label:
-            return Origin(name, None, True, "environment", variable)
+            return SettingSource(name, None, True, "environment", variable)
     return _origin_of(name, None, True, trace)
 
 
-def _problems_of(settings: Settings, labels: Sequence[str] | None) -> dict[str, SettingError]:
+def find_problems(settings: Settings, labels: Sequence[str] | None) -> dict[str, SettingError]:
     """Return what is wrong with settings that could be read, by the name of the setting."""
     checks: dict[str, Callable[[], object]] = {
-        "api_key": lambda: keys_of(settings.api_key, settings.accounts, labels),
+        "api_key": lambda: resolve_keys(settings.api_key, settings.accounts, labels),
         "base_url": lambda: check_base_url(settings.base_url),
         "revision": lambda: check_revision(settings.revision),
-        "kinds": lambda: kinds_of(settings.kinds),
-        "include": lambda: include_of(settings.include),
+        "kinds": lambda: select_kinds(settings.kinds),
+        "include": lambda: select_relationships(settings.include),
         "reporting_timezone": lambda: check_zone(settings.reporting_timezone),
     }
     problems = {}
@@ -101,7 +101,7 @@ def _problems_of(settings: Settings, labels: Sequence[str] | None) -> dict[str, 
     return problems
 
 
-def _check_settings(origins: Iterable[Origin], problems: Mapping[str, SettingError]) -> Iterator[Check]:
+def check_settings(origins: Iterable[SettingSource], problems: Mapping[str, SettingError]) -> Iterator[DoctorCheck]:
     untouched, fine_tuning_count = [], 0
     for origin in origins:
         if origin.name in problems:
@@ -111,24 +111,24 @@ def _check_settings(origins: Iterable[Origin], problems: Mapping[str, SettingErr
             continue
         if origin.source == "default":
             value = {"kinds": "all", "include": list(DEFAULT_INCLUDE)}.get(origin.name, origin.value)
-            untouched.append(f"{origin.name} {_shown(value)}")
+            untouched.append(f"{origin.name} {format_setting(value)}")
             continue
-        shown = "is set" if origin.is_secret else f"is {_shown(origin.value)}"
+        shown = "is set" if origin.is_secret else f"is {format_setting(origin.value)}"
         place = origin.location if origin.location not in (None, origin.source) else origin.source
         kind = " in the environment" if origin.source == "environment" else ""
         message = f"{origin.name} {shown}, from {place}{kind}"
         if origin.source == "environment" and "__" not in str(origin.location):
-            yield Check(
+            yield DoctorCheck(
                 "setting",
                 "warn",
                 f"{message}, a name that may be meant for another program",
                 f"unset {origin.location}, or rename it to {ENV_PREFIX}{origin.name.upper()}.",
             )
         else:
-            yield Check("setting", "ok", message)
+            yield DoctorCheck("setting", "ok", message)
     if fine_tuning_count:
         untouched.append(f"and {fine_tuning_count} more, which --json shows")
     if untouched:
-        yield Check("setting", "ok", f"by default: {', '.join(untouched)}")
+        yield DoctorCheck("setting", "ok", f"by default: {', '.join(untouched)}")
     for problem in problems.values():
-        yield _failed("setting", problem)
+        yield failed_check("setting", problem)

@@ -59,7 +59,7 @@ def open_warehouse(
             LOGGER.info("the warehouse is open in %s (process %s); waiting", holder[1], holder[2])
             time.sleep(min(1.0, max(0.05, deadline - time.monotonic())))
     try:
-        _refuse_foreign(path, connection)
+        _refuse_foreign_tables(path, connection)
     except BaseException:
         connection.close()
         raise
@@ -165,7 +165,7 @@ def _disk_full(path: Path) -> WarehouseError:
     )
 
 
-def _refuse_foreign(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+def _refuse_foreign_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
     """Refuse tables of somebody else's making, and those of a newer version of this program."""
     found = connection.execute(
         "select comment from duckdb_tables() where schema_name = ? and table_name = 'jobs'", (RAW_SCHEMA,)
