@@ -434,7 +434,7 @@ def test_a_key_that_a_server_gives_back_goes_nowhere(
     from klaviyo_jobs.runs.run import run
     from klaviyo_jobs.settings import Settings
 
-    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.001)
+    monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0.001")
     monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__MAX_ATTEMPTS", "2")
     echo = Echo(make)
     shown: list[str] = []

@@ -9,6 +9,7 @@ Everything that can go wrong, as one tree; each class knows the exit code of the
     │   ├── UnavailableError     4  no usable answer after all attempts
     │   ├── StatusError          4  an answer that a retry cannot mend
     │   └── PagingError          4  a listing whose pages do not lead to an end
+    ├── ClosedError              1  reading was ended from this side; no fault of the API
     ├── PartialError             5  some accounts, kinds or records failed, the others are loaded
     ├── LockedError              6  another run holds the lock of the warehouse
     ├── WarehouseError           7  the warehouse cannot be opened or written
@@ -103,6 +104,10 @@ class StatusError(ApiError):
 
 class PagingError(ApiError):
     """A listing whose pages do not lead to an end, or lead away from the configured host."""
+
+
+class ClosedError(KlaviyoJobsError):
+    """The client is closed: a request was ended from this side, or came too late. No fault of the API."""
 
 
 class PartialError(KlaviyoJobsError):

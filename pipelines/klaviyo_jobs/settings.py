@@ -121,23 +121,29 @@ class NetworkSettings(BaseConfiguration):
     How patiently the API is read; settings of the same section, for every user of the source.
 
     Attributes:
-        max_attempts: How often one request is sent at the most.
-        max_wait_seconds: The longest single wait before a repeat; a longer `Retry-After` ends the listing.
-        max_total_wait_seconds: The longest that one account waits for repeats in all, added up over its requests.
+        max_attempts: How often one request is sent at most.
+        backoff_seconds: The longest first wait before a retry that the API names no time for; each further one may be
+            twice as long as the one before.
+        max_wait_seconds: The longest single wait before a retry; a longer `Retry-After` ends the listing.
+        max_total_wait_seconds: The longest that one account waits for retries in all, added up over its requests.
         connect_timeout_seconds: How long a connection may take to come about.
         read_timeout_seconds: How long the API may say nothing.
         body_timeout_seconds: How long one whole answer may take, however slowly it drips in.
+        max_body_bytes: How large one answer may be, unpacked.
         max_pages: Where a listing that does not end is left.
         fall_forward_opt_out: Ask for an error instead of an answer in the shape of a newer revision when the one asked
             for is retired.
     """
 
     max_attempts: int = 8
+    backoff_seconds: float = 0.5
     max_wait_seconds: float = 60.0
     max_total_wait_seconds: float = 600.0
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
     body_timeout_seconds: float = 120.0
+    # A hundred jobs of a hundred resources with errors stay below 3 MB; a hundred included items of 100 kB below 12 MB.
+    max_body_bytes: int = 64 * 2**20
     # 100 jobs a page; an account cannot have half a million jobs in seven days with 500 in progress at a time.
     max_pages: int = 5000
     fall_forward_opt_out: bool = False

@@ -9,17 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from klaviyo_jobs.api.client import Client, Meter
+from klaviyo_jobs.api.client import Meter
 from klaviyo_jobs.api.paging import Page, iter_pages
 from klaviyo_jobs.errors import KlaviyoJobsError, PagingError, StatusError, UnavailableError
 from klaviyo_jobs.model.kinds import KINDS
-from klaviyo_jobs.settings import ApiKey, NetworkSettings
 from klaviyo_sandbox import Fault, Job, Sandbox
 from support.builders import job_object
+from support.clients import PATH, client_of
 from support.loads import NOW
 
 KIND = KINDS["item-create"]
-PATH = "/api/catalog-item-bulk-create-jobs"
 
 
 @pytest.fixture
@@ -27,21 +26,6 @@ def foreign() -> Iterator[Sandbox]:
     """Another server, which must never hear of us."""
     with Sandbox(clock=NOW) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.001)
-
-
-def client_of(sandbox: Sandbox, **network: Any) -> Client:
-    return Client(
-        "default",
-        ApiKey(sandbox.key),
-        base_url=sandbox.base_url,
-        revision="2026-07-15",
-        network=NetworkSettings(**network),
-    )
 
 
 def add_jobs(sandbox: Sandbox, count: int) -> list[str]:

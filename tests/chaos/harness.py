@@ -111,7 +111,6 @@ def serve_forks(channel: socket.socket) -> None:
 
     Between this process and each run stands one that waits for it and tells its end, so that this one never waits.
     """
-    from klaviyo_jobs.api import client
     from klaviyo_jobs.cli import commands as cli
 
     for name in _IMPORTED_LATE:
@@ -137,8 +136,6 @@ def serve_forks(channel: socket.socket) -> None:
             if pid == 0:
                 os.setpgid(0, 0)
                 os.close(status_pipe)
-                if request["backoff_seconds"] is not None:
-                    client.BACKOFF_SECONDS = request["backoff_seconds"]  # type: ignore[misc]
                 _become_run(request, descriptors)
                 cli.main()
                 sys.exit(0)
@@ -284,7 +281,6 @@ class Runs:
         directory: Path,
         environment: Mapping[str, str],
         is_fresh: bool = False,
-        backoff_seconds: float | None = None,
         file_bytes: int = 0,
     ) -> Run:
         """Start `klaviyo-jobs` with *arguments*; a fresh one is a new interpreter instead of a fork."""
@@ -297,7 +293,6 @@ class Runs:
             "directory": str(directory),
             "environment": dict(environment),
             "is_fresh": is_fresh,
-            "backoff_seconds": backoff_seconds,
             "file_bytes": file_bytes,
         }
         writes = [stdout, stderr_writes, status_writes]
@@ -1041,6 +1036,7 @@ class Episode:
             "SOURCES__KLAVIYO_JOBS__BASE_URL": self._sandbox.base_url,
             "SOURCES__KLAVIYO_JOBS__KINDS": json.dumps(KINDS),
             "SOURCES__KLAVIYO_JOBS__MAX_ATTEMPTS": "12",
+            "SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS": "0.02",
             "SOURCES__KLAVIYO_JOBS__MAX_TOTAL_WAIT_SECONDS": "60",
         }
         if is_disturbed and self._copy:
@@ -1050,7 +1046,6 @@ class Episode:
             directory=work / "cwd",
             environment=environment,
             is_fresh=is_fresh,
-            backoff_seconds=0.02,
             file_bytes=file_bytes,
         )
         self._all.append(run)

@@ -530,7 +530,7 @@ def test_one_odd_text_does_not_stop_a_listing(
     sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, odd: bytes, json_text: str
 ) -> None:
     """A job that holds a text no table can hold is loaded or rejected, and the other jobs of its page are loaded."""
-    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.001)
+    monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0.001")
     error = {"id": "E", "detail": "No item @."}
     body = {"data": [job_object("J1"), job_object("ODD", attributes={"errors": [error]}), job_object("J2")]}
     sandbox.world.replay_list("item-create", json.dumps(body).encode().replace(b"@", odd))

@@ -64,7 +64,7 @@ KEYS: Final[list[JobKey]] = [
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.0)
+    monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

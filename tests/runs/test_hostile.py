@@ -157,7 +157,7 @@ def foreign() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the number of attempts and shorten the waits between them."""
-    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.001)
+    monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0.001")
 
 
 def set_network(monkeypatch: pytest.MonkeyPatch, **settings: float) -> None:

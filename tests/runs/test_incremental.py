@@ -114,7 +114,7 @@ def test_a_job_that_vanishes_is_marked_and_unmarked_when_it_returns(
     sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a complete listing says that an unfinished job is gone; when it is listed again it is not."""
-    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.0)
+    monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0")
     job = Job("item-create", "J1", NOW - HOUR, status="processing", total_count=1)
     query = "select vanished_at is not null from klaviyo_raw.jobs"
     sandbox.world.add(job)
@@ -209,7 +209,7 @@ def test_an_unreadable_detail_leaves_the_job_to_the_next_run(
     sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A detail that fails keeps the job's listed row, shows in the ledger, and is read by the next run."""
-    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.0)
+    monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0")
     sandbox.world.add(
         Job(
             "category-create",
@@ -389,7 +389,7 @@ def test_accounts_succeed_and_fail_each_for_itself(
     sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One key is wrong, one account throttled for good: the third is complete, the run is partial, the ledger tells."""
-    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.0)
+    monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0")
     sandbox.add_account("good", world="full")
     throttled = sandbox.add_account("throttled", world="demo")
     sandbox.faults.append(Fault("429", "huge", account="throttled"))
@@ -699,7 +699,7 @@ def test_after_an_outage_no_more_details_are_asked_for(
     sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The API is left alone once a detail was given up, and every job is loaded as it was listed."""
-    monkeypatch.setattr("klaviyo_jobs.api.client.BACKOFF_SECONDS", 0.0)
+    monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0")
     jobs = [Job("category-create", f"C{n:03}", NOW - HOUR, completed_at=NOW) for n in range(300)]
     sandbox.world.add(*jobs)
     sandbox.faults.append(Fault("status", "503", endpoint="detail"))

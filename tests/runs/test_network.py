@@ -198,10 +198,9 @@ def test_requests_leave_evenly() -> None:
     assert times[-1] - times[0] < 75 / 50 * 1.3
 
 
-def test_a_place_in_the_minute_is_free_a_minute_after_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_in_the_minute_is_free_a_minute_after_its_answer() -> None:
     """The fourth request waits for the first one's answer and the window, here of half a second."""
-    monkeypatch.setattr("klaviyo_jobs.api.pacing.MINUTE_SECONDS", 0.5)
-    budget = Budget(RateLimit(1000, 3))
+    budget = Budget(RateLimit(1000, 3), minute_seconds=0.5)
     answered_at = 0.0
     for number in range(3):
         with budget.permit():

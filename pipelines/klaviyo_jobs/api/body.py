@@ -16,9 +16,7 @@ import requests
 
 T = TypeVar("T")
 
-# A hundred jobs of a hundred resources with errors stay below 3 MB; a hundred included items of 100 kB below 12 MB.
-BODY_BYTES: Final = 64 * 2**20
-# A decoder makes an object of some 70 bytes of each value; the largest answer of the above has a million.
+# A decoder makes an object of some 70 bytes of each value; the largest answer of the API has a million.
 BODY_VALUES: Final = 2_000_000
 
 # What `_repaired` looks at: texts, brackets, and the words that are no JSON numbers.
@@ -53,15 +51,15 @@ class _ErrorBody(msgspec.Struct):
     errors: list[_ApiErrorObject]
 
 
-def read_body(response: requests.Response) -> bytes:
-    """Read the whole body as it comes, within its bounds of size."""
+def read_body(response: requests.Response, most_bytes: int) -> bytes:
+    """Read the whole body as it comes; BodyError if it unpacks to more than *most_bytes* or holds too many values."""
     chunks: list[bytes] = []
     size = 0
     while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
         chunks.append(chunk)
         size += len(chunk)
-        if size > BODY_BYTES:
-            raise BodyError(f"larger than {BODY_BYTES // 2**20} MiB")
+        if size > most_bytes:
+            raise BodyError(f"larger than {most_bytes / 2**20:g} MiB")
     body = b"".join(chunks)
     if body.count(b",") > BODY_VALUES:
         raise BodyError(f"made of more than {BODY_VALUES:,} values")
@@ -70,7 +68,7 @@ def read_body(response: requests.Response) -> bytes:
 
 def decode_leniently(body: bytes, decode: Callable[[bytes], T]) -> T:
     """
-    Decode *body*; a text that only a lenient reader takes for JSON is mended first.
+    Decode *body*; a text that only a lenient reader takes for JSON is repaired first.
 
     Half a surrogate pair and bytes that are no UTF-8 become a replacement character, NaN and Infinity become strings,
     and so does what is nested without end; so that one odd value costs at most the record it is in.
@@ -79,9 +77,9 @@ def decode_leniently(body: bytes, decode: Callable[[bytes], T]) -> T:
         body.decode()
         return decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        mended = _repaired(body.decode(errors="replace")).encode()
+        repaired = _repaired(body.decode(errors="replace")).encode()
         try:
-            return decode(mended)
+            return decode(repaired)
         except (msgspec.DecodeError, RecursionError):
             raise error from None
 

@@ -1,7 +1,7 @@
 """
 Pace requests, so that Klaviyo never has to refuse one: one budget for each account and rate class, for all threads.
 
-In:     the limits of `kinds.py`, then those that answers announce (`RateLimit-Limit`, `RateLimit-Remaining`).
+In:     the limits of `kinds`, then those that answers announce (`RateLimit-Limit`, `RateLimit-Remaining`).
 Out:    `Budget.permit`, a context that opens when a request may be sent and closes when it is answered.
 How:    Klaviyo counts in fixed windows of a second and of a minute whose beginnings nobody tells.
         The minute: a place in the budget is free again 60 s after its request was *answered*, so that however long
@@ -19,7 +19,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -33,7 +33,7 @@ _CATCH_UP_SHARE: Final = 0.02
 # Below this share of a second's requests it was not us who used the second up.
 _OWN_SHARE: Final = 0.8
 _REMEMBERED_SECONDS: Final = 5.0
-# How long a waiting thread sleeps at the most before it looks again, so that a pause ended early is noticed.
+# How long a waiting thread sleeps at most before it looks again, so that a pause ended early is noticed.
 _LONGEST_NAP_SECONDS: Final = 0.5
 
 _WINDOW: Final = re.compile(r"(\d+)\s*;\s*w\s*=\s*(\d+)")
@@ -45,10 +45,11 @@ class Budget:
 
     Args:
         limit: What is allowed until an answer announces something else.
+        minute_seconds: How long the longer of the two windows is.
     """
 
-    def __init__(self, limit: RateLimit) -> None:
-        self._default = limit
+    def __init__(self, limit: RateLimit, *, minute_seconds: float = MINUTE_SECONDS) -> None:
+        self._minute_seconds = minute_seconds
         self._announced: dict[str, RateLimit] = {}
         self._limit = limit
         self._lock = threading.Condition()
@@ -64,10 +65,16 @@ class Budget:
         return self._limit
 
     @contextmanager
-    def permit(self) -> Iterator[None]:
-        """Wait until a request may be sent; leave the context when it is answered, or has failed."""
+    def permit(self, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """
+        Wait until a request may be sent; leave the context when it is answered, or has failed.
+
+        Args:
+            check: Called before each part of a wait; what it raises ends the wait.
+        """
         with self._lock:
             while (wait := self._wait_seconds(time.monotonic())) > 0:
+                check()
                 self._lock.wait(min(wait, _LONGEST_NAP_SECONDS))
             self._under_way += 1
         try:
@@ -80,10 +87,10 @@ class Budget:
 
     def _wait_seconds(self, now: float) -> float:
         """Return how long to wait, or take the next place and return 0."""
-        while self._answered and self._answered[0] <= now - MINUTE_SECONDS:
+        while self._answered and self._answered[0] <= now - self._minute_seconds:
             self._answered.popleft()
         if self._under_way + len(self._answered) >= self._limit.steady:
-            return self._answered[0] + MINUTE_SECONDS - now if self._answered else _LONGEST_NAP_SECONDS
+            return self._answered[0] + self._minute_seconds - now if self._answered else _LONGEST_NAP_SECONDS
         if now < self._next_at:
             return self._next_at - now
         rate = _rate_of(self._limit)
@@ -93,6 +100,11 @@ class Budget:
         while self._left[0] < now - _REMEMBERED_SECONDS:
             self._left.popleft()
         return 0
+
+    def wake(self) -> None:
+        """Let all that wait for a permit look at once whether they still want it."""
+        with self._lock:
+            self._lock.notify_all()
 
     def pause(self, seconds: float) -> None:
         """Send nothing for *seconds*: the API has said so to one of the requests, and means all of them."""

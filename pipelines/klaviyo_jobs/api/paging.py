@@ -1,7 +1,7 @@
 """
 Follow one listing of bulk jobs from its first page to its last.
 
-In:     a job kind from `kinds.py`.
+In:     a job kind from `kinds`, and how long a list may be, from `values`.
 Out:    pages in the order served; `data` holds the JSON of each resource object, untouched.
 Ends:   when `links.next` is absent or null. An empty page is not an end.
         A cursor that is refused starts it again, once.
@@ -68,13 +68,13 @@ def iter_pages(client: Client, kind: JobKind, meter: Meter) -> Iterator[Page]:
 
     Args:
         client: Sends one request; has already waited and retried where that could help.
-        kind: Which of the nine listings to read.
+        kind: Whose listing to read.
         meter: Counts the requests.
     Yields:
-        Pages numbered from 1.
+        Pages numbered from 1, each with 0 to 100 resource objects.
     Raises:
         PagingError: `links.next` repeats an earlier link, leads to another origin, or the pages do not end.
-        ApiError, KeyRefusedError: As `Client.fetch`.
+        ApiError, KeyRefusedError, RevisionError, ClosedError: As `Client.fetch`.
     """
     url = client.base_url + kind.list_path
     followed: set[str] = set()

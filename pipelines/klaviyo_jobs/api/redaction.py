@@ -2,20 +2,20 @@
 Keep the API key where it belongs: in one header of requests to one origin, and in no log.
 
 In:     a key and the configured origin.
-Out:    an `AuthBase` for requests, and a filter on the log of the HTTP library.
+Out:    an `AuthBase` for requests, and a filter on the log of the HTTP library, in place once this module is loaded;
+        the text of an answer without the key.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import ClassVar, Final
+import re
+from typing import Final
 
 import requests
 from requests.auth import AuthBase
 
 from klaviyo_jobs.settings import ApiKey, origin_of
-
-HTTP_LOGS: Final = tuple(logging.getLogger(f"urllib3.{name}") for name in ("connection", "connectionpool"))
 
 
 class KeyAuth(AuthBase):
@@ -31,10 +31,28 @@ class KeyAuth(AuthBase):
         return request
 
 
-class KeylessLog(logging.Filter):
+class Blanker:
+    """Blanks a key out of an answer that echoes it, so that it gets into no message, table or log."""
+
+    def __init__(self, key: ApiKey) -> None:
+        self._key = key
+        # The key as JSON may write it: any character as its number, and a slash behind a backslash.
+        self._escaped = re.compile(
+            "".join(rf"(?:\\?{re.escape(char)}|\\u{ord(char):04x})" for char in key.reveal()).encode(), re.IGNORECASE
+        )
+
+    def blank(self, body: bytes) -> bytes:
+        """Return *body* with stars in place of the key."""
+        body = body.replace(self._key.reveal().encode(), b"***")
+        return self._escaped.sub(b"***", body) if b"\\" in body else body
+
+
+class _KeylessLog(logging.Filter):
     """Keeps back what the HTTP library logs of a header that holds a key."""
 
-    keys: ClassVar[set[str]] = set()
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether *record*, its traceback included, is free of keys."""
@@ -42,4 +60,11 @@ class KeylessLog(logging.Filter):
         return not any(key in text for key in self.keys)
 
 
-KEYLESS: Final = KeylessLog()
+_KEYLESS: Final = _KeylessLog()
+for _name in ("connection", "connectionpool"):
+    logging.getLogger(f"urllib3.{_name}").addFilter(_KEYLESS)
+
+
+def hide_from_logs(key: ApiKey) -> None:
+    """Keep *key* out of what the HTTP library logs from now on."""
+    _KEYLESS.keys.add(key.reveal())

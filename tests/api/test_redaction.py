@@ -1,0 +1,136 @@
+"""The key: where it goes, and where it does not show."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from klaviyo_jobs.errors import KeyRefusedError, StatusError, UnavailableError
+from klaviyo_jobs.settings import ApiKey
+from klaviyo_sandbox import Fault, Sandbox
+from support.clients import PATH, client_at, client_of, fetch, whole_text
+from support.loads import NOW
+
+
+@pytest.fixture
+def other() -> Iterator[Sandbox]:
+    """Another server than the configured one."""
+    with Sandbox(clock=NOW) as running:
+        yield running
+
+
+# Where the key goes.
+
+
+def test_the_key_is_sent_to_the_configured_origin(sandbox: Sandbox) -> None:
+    """In the one header that the API reads."""
+    fetch(client_of(sandbox))
+
+    assert [request.authorization for request in sandbox.requests] == ["right"]
+
+
+def test_the_key_is_not_sent_to_another_origin(sandbox: Sandbox, other: Sandbox) -> None:
+    """Even when asked for a link of another origin, the key stays."""
+    with pytest.raises(KeyRefusedError):
+        fetch(client_of(sandbox), f"{other.base_url}{PATH}")
+
+    assert [request.authorization for request in other.requests] == ["missing"]
+
+
+def test_a_netrc_file_is_not_asked(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine's netrc entry neither takes the key's place nor is sent anywhere."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret\ndefault login anybody password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+
+    fetch(client_of(sandbox))
+
+    assert [request.authorization for request in sandbox.requests] == ["right"]
+
+
+def test_a_netrc_entry_is_not_sent_to_another_origin(
+    sandbox: Sandbox, other: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where our key does not go, no other password goes."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login anybody password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+
+    with pytest.raises(KeyRefusedError):
+        fetch(client_of(sandbox), f"{other.base_url}{PATH}")
+
+    assert [request.authorization for request in other.requests] == ["missing"]
+
+
+# Where the key does not show.
+
+
+def test_the_key_is_in_no_text_of_what_holds_it(sandbox: Sandbox) -> None:
+    """Neither the key object nor the client gives the key away in any of their texts."""
+    key = ApiKey("pk_secret_4711")
+    client = client_of(sandbox, key="pk_secret_4711")
+
+    for holder in (key, client, [key], {"key": key}):
+        for text in (repr(holder), str(holder), f"{holder}", f"{holder!r:>20}", f"{getattr(holder, '__dict__', '')}"):
+            assert "4711" not in text
+
+
+def test_the_key_cannot_be_pickled_or_copied() -> None:
+    """What cannot be written cannot be left behind."""
+    key = ApiKey("pk_secret_4711")
+
+    for write in (pickle.dumps, copy.deepcopy, copy.copy):
+        with pytest.raises(TypeError, match="an API key is never written anywhere"):
+            write(key)
+
+
+@pytest.mark.parametrize(
+    ("fault", "argument"), [("status", "503"), ("status", "400"), ("reset", ""), ("cut", ""), ("429", "huge")]
+)
+def test_the_key_is_in_no_log_line_and_no_error(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, fault: str, argument: str
+) -> None:
+    """At the most talkative level, of every library, and in the whole traceback."""
+    sandbox.faults.append(Fault(fault, argument))
+    with caplog.at_level(logging.DEBUG), pytest.raises((UnavailableError, StatusError)) as caught:
+        fetch(client_of(sandbox))
+
+    assert sandbox.key not in caplog.text
+    assert sandbox.key not in whole_text(caught.value)
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """Answers every GET with 400 and the headers it was sent, as a careless proxy does."""
+
+    def do_GET(self) -> None:
+        body = msgspec.json.encode({"errors": [{"detail": f"bad request: {self.headers['Authorization']}"}]})
+        self.send_response(400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+        """Say nothing."""
+
+
+def test_a_key_that_a_server_echoes_is_not_shown() -> None:
+    """An error body that repeats the request's header does not bring the key into our message."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        client = client_at(f"http://127.0.0.1:{server.server_port}", "pk_secret_4711")
+
+        with pytest.raises(StatusError) as caught:
+            fetch(client)
+        server.shutdown()
+
+    assert "4711" not in str(caught.value)
