@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from klaviyo_jobs.api.client import CONNECTIONS, Answer, Client, Meter
 from klaviyo_jobs.api.paging import Page, iter_pages
-from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, StatusError
+from klaviyo_jobs.errors import ClosedError, KeyRefusedError, KlaviyoJobsError, StatusError
 from klaviyo_jobs.extract.known_jobs import KnownJob, KnownJobs
 from klaviyo_jobs.extract.rows import (
     RowContext,
@@ -183,6 +183,7 @@ class ListingReader:
         Yield the listing's batches, then its ledger row.
 
         An error of the API ends the listing, not the iteration: it stands in `outcome.error` and in the ledger.
+        ClosedError is none, and is raised.
         """
         started_at = pendulum.now("UTC")
         # In a new warehouse there is nothing that a read could fall behind.
@@ -193,6 +194,8 @@ class ListingReader:
             else:
                 yield from self._iter_listed()
             self.outcome.is_complete = True
+        except ClosedError:
+            raise
         except KlaviyoJobsError as error:
             # Why the listing is incomplete comes before what kept it from reading a detail.
             self.outcome.error = error
@@ -211,6 +214,8 @@ class ListingReader:
                 changes = self._changes_on(page)
                 self.outcome.detail_count += len(changes) if self._includes else 0
             self.outcome.is_complete = True
+        except ClosedError:
+            raise
         except KlaviyoJobsError as error:
             self.outcome.error = error
 
@@ -295,6 +300,8 @@ class ListingReader:
         job_id = change.job.job_id
         try:
             answer = detail.result()
+        except ClosedError:
+            return  # nobody takes what is read any more
         except StatusError as error:
             # A 404 is a job that left between listing and detail: it keeps the row that the listing gave it.
             if error.status != 404:

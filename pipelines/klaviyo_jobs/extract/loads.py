@@ -14,6 +14,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 import dlt
@@ -72,7 +73,11 @@ class Loads:
                 yield with_merge_hints(table, table.schema.empty_table())
         with ExitStack() as stack:
             readers = []
+            clients = []
             for listing in listings:
+                # Closed on its own: the other listings of the account go on when this one is left off.
+                clients.append(listing.client.branch())
+                listing = replace(listing, client=clients[-1])
                 account, kind = listing.client.account, listing.kind
                 reader = ListingReader(
                     listing,
@@ -85,7 +90,11 @@ class Loads:
                     self._outcomes.append(reader.outcome)
             if is_first and self._on_recalled is not None:
                 self._on_recalled(load.run_id)
-            for batch in _round_robin(readers, stack):
+            feeds = [stack.enter_context(closing(prefetch(each.iter_batches(), each.outcome.name))) for each in readers]
+            # Before the threads are joined: whoever leaves off in the middle does not wait for what they wait for.
+            for client in clients:
+                stack.callback(client.close)
+            for batch in _round_robin(feeds):
                 if batch is None:
                     yield None
                     continue
@@ -104,11 +113,9 @@ class Loads:
         return self._loads.setdefault(load_id, _Load(load_id)), pipeline
 
 
-def _round_robin(readers: Iterable[ListingReader], stack: ExitStack) -> Iterator[Batch | None]:
-    """Yield the batches of all *readers* as they come, and None while none is ready; *stack* ends their threads."""
-    under_way = deque(
-        stack.enter_context(closing(prefetch(reader.iter_batches(), reader.outcome.name))) for reader in readers
-    )
+def _round_robin(feeds: Iterable[Iterator[Batch | None]]) -> Iterator[Batch | None]:
+    """Yield the batches of all *feeds* as they come, and None while none is ready."""
+    under_way = deque(feeds)
     while under_way:
         for _ in range(len(under_way)):
             batches = under_way.popleft()

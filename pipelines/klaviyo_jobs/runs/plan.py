@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -48,16 +49,20 @@ def plan_run(listings: Sequence[Listing], warehouse: Path) -> list[ListingOutcom
                 destination=dlt.destinations.duckdb(_readable(warehouse)),
                 dataset_name=RAW_SCHEMA,
             )
+        # Closed before the threads are joined: whoever leaves off does not wait for what they wait for.
+        branches = {listing.client: listing.client.branch() for listing in listings}
         readers = [
             ListingReader(
-                listing,
+                replace(listing, client=branches[listing.client]),
                 context=RowContext(listing.client.account, listing.kind, "", listing.client.revision),
                 held=stack.enter_context(KnownJobs(pipeline, listing.client.account, listing.kind.name)),
                 positions=itertools.count(),
             )
             for listing in listings
         ]
-        with ThreadPoolExecutor(_LISTINGS_AT_ONCE, thread_name_prefix="plan") as pool:
+        with ThreadPoolExecutor(_LISTINGS_AT_ONCE, thread_name_prefix="plan") as pool, ExitStack() as closing:
+            for client in branches.values():
+                closing.enter_context(client)
             list(pool.map(ListingReader.count_changes, readers))
     return [reader.outcome for reader in readers]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -59,7 +60,9 @@ def call_all(settings: Settings, network: NetworkSettings, labels: Sequence[str]
         for label, key in resolve_keys(settings.api_key, settings.accounts, labels).items()
     ]
     pairs = [(client, kind) for client in clients for kind in select_kinds(settings.kinds)]
-    with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="doctor") as pool:
+    with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="doctor") as pool, ExitStack() as stack:
+        for client in clients:
+            stack.enter_context(client)
         return list(pool.map(lambda pair: _call(*pair), pairs))
 
 

@@ -1,0 +1,37 @@
+"""Leaving off in the middle of a load."""
+
+from __future__ import annotations
+
+import time
+
+from klaviyo_jobs.extract.listing import ListingOutcome
+from klaviyo_jobs.extract.loads import Loads
+from klaviyo_jobs.extract.source import build_listings
+from klaviyo_sandbox import Fault, Sandbox
+from support.loads import Load
+
+
+def test_a_listing_that_is_left_off_waits_for_nothing_and_disturbs_no_other(sandbox: Sandbox, load: Load) -> None:
+    """Its `Retry-After` is not waited for; another listing of the same account is read to its end, before and after."""
+    sandbox.faults.append(Fault("429", "30", kind="item-create"))
+    outcomes: list[ListingOutcome] = []
+    loads = Loads([], outcomes, None)
+    left_off, read_on = build_listings(load.settings(kinds=["item-create", "category-create"]))
+    assert left_off.client is read_on.client
+    rows = loads.iter_rows([left_off])
+    until = time.monotonic() + 10
+    while not sandbox.requests and time.monotonic() < until:
+        next(rows)
+        time.sleep(0.01)
+    others = loads.iter_rows([read_on])
+    next(others)
+
+    started_at = time.monotonic()
+    rows.close()  # type: ignore[attr-defined]
+    seconds = time.monotonic() - started_at
+    list(others)
+
+    assert seconds < 1
+    first, second = outcomes
+    assert (first.is_complete, first.error) == (False, None)
+    assert (second.is_complete, second.error) == (True, None)
