@@ -149,11 +149,11 @@ class NetworkSettings(BaseConfiguration):
     fall_forward_opt_out: bool = False
 
     def on_resolved(self) -> None:
-        """Refuse what cannot work: no attempt, no page, or a bound that is no time."""
+        """Refuse what cannot work: no attempt, no byte, no page, or a bound that is no time."""
         for name in self.get_resolvable_fields():
             value = getattr(self, name)
             if not isinstance(value, bool):
-                _refuse_below(self, name, 1 if name in ("max_attempts", "max_pages") else 0)
+                _refuse_below(self, name, 1 if name in ("max_attempts", "max_body_bytes", "max_pages") else 0)
 
 
 @configspec

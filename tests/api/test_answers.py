@@ -15,7 +15,7 @@ WRONG_KEY = "pk_wrong_4711"
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 415])
-def test_a_refused_request_is_not_repeated(sandbox: Sandbox, status: int) -> None:
+def test_a_refused_request_is_not_retried(sandbox: Sandbox, status: int) -> None:
     """A 4xx other than 429 ends at the first answer, with its status and the API's own words."""
     sandbox.faults.append(Fault("status", str(status)))
 

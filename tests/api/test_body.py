@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import msgspec
 import pytest
 
 from klaviyo_jobs.api.client import Meter
+from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.model.kinds import KINDS
+from klaviyo_jobs.settings import NetworkSettings
 from klaviyo_sandbox import Fault, Sandbox
 from support.clients import PATH, client_at, client_of, fetch
 
@@ -24,6 +27,13 @@ def test_a_body_without_bounds_is_not_read_to_its_end(sandbox: Sandbox, fault: s
 
     assert answer.body["data"] == []
     assert len(sandbox.requests) == 2
+
+
+@pytest.mark.parametrize("setting", [{"max_body_bytes": 0}, {"backoff_seconds": -0.1}])
+def test_a_bound_that_nothing_can_keep_is_refused(setting: dict[str, Any]) -> None:
+    """An answer of no byte and a wait of less than no time are settings that cannot work."""
+    with pytest.raises(SettingError, match=rf"^{next(iter(setting))} is "):
+        NetworkSettings(**setting).on_resolved()
 
 
 def test_a_body_that_drips_is_left_when_its_time_is_up(sandbox: Sandbox) -> None:

@@ -1,8 +1,8 @@
 """
 Mutated pages and details, through the decoding and parsing of the extractor: nothing breaks and nothing good is lost.
 
-A short run is part of `make test`; `KLAVIYO_JOBS_FUZZ=20000` makes a long one, and `KLAVIYO_JOBS_FUZZ_SEED=7` repeats
-one. Each round builds one page or detail of real shapes, spoils some of its records, and compares what comes out with
+A quarter of the rounds is part of `make test`, and the rest is marked slow: `.ci/run` makes them all.
+`KLAVIYO_JOBS_FUZZ=20000` sets how many there are, and `KLAVIYO_JOBS_FUZZ_SEED=7` makes others. Each round builds one page or detail of real shapes, spoils some of its records, and compares what comes out with
 what comes out of the same answer unspoiled.
 """
 
@@ -34,8 +34,11 @@ from support.loads import NOW, Load, Warehouse
 
 ROUNDS: Final = int(os.environ.get("KLAVIYO_JOBS_FUZZ", "6000"))
 SEED: Final = int(os.environ.get("KLAVIYO_JOBS_FUZZ_SEED", "20261122"))
-# Rounds are told apart by number, so that a failure is repeated without those before it.
+# Rounds are told apart by number, so that a failure is made again without those before it.
 PORTIONS: Final = 4
+PORTION_PARAMETERS: Final = [
+    pytest.param(portion, marks=[pytest.mark.slow] if portion else []) for portion in range(PORTIONS)
+]
 
 # What the extractor takes for an answer without use; it is asked for again, then the listing ends with an error.
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -361,7 +364,7 @@ def run_round(number: int, seed: int = SEED) -> None:
     (fuzz_page if chance.random() < 0.6 else fuzz_detail)(chance)
 
 
-@pytest.mark.parametrize("portion", range(PORTIONS))
+@pytest.mark.parametrize("portion", PORTION_PARAMETERS)
 def test_mutated_answers_break_nothing_and_lose_nothing_good(portion: int) -> None:
     """No answer raises but as undecodable; good records come out as ever; bad ones are named; all rows build."""
     for number in range(portion, ROUNDS, PORTIONS):
@@ -374,7 +377,7 @@ def test_mutated_answers_break_nothing_and_lose_nothing_good(portion: int) -> No
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        # Once a bug: a text that needs mending sends the page through a reader that stumbles over its neighbour's number; a huge
+        # Once a bug: a text that needs a repair sends the page through a reader that stumbles over its neighbour's number; a huge
         # exponent ends the whole run with decimal.InvalidOperation. The rounds above find the same.
         pytest.param(b"NaN", b"9" * 5000, id="NaN and a number of 5000 digits"),
         pytest.param(b'"\\ud83d"', b"9" * 5000, id="half a pair and a number of 5000 digits"),

@@ -287,7 +287,7 @@ def test_leaving_off_in_the_middle_stops_reading(sandbox: Sandbox) -> None:
 
 
 def test_the_meter_counts_every_request(sandbox: Sandbox) -> None:
-    """Repeats are counted as requests and as repeats."""
+    """Retries are counted as requests and as retries."""
     add_jobs(sandbox, 150)
     sandbox.faults.append(Fault("status", "500", nth=2))
     meter = Meter()

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from types import TracebackType
 from typing import Generic, NamedTuple
 
@@ -199,9 +198,11 @@ class Client:
         """
         if url.startswith("/"):
             url = self.base_url + url
-        for attempt in count(1):
+        attempt = 0
+        while True:
             self._ending.check()
             self._raise_known(kind)
+            attempt += 1
             meter.count_request(is_retry=attempt > 1)
             try:
                 received = self._send(url, params, self._budgets[kind.rate_limit])
@@ -215,7 +216,6 @@ class Client:
                     "%s/%s %s; attempt %d follows in %.1f s", self.account, where, failure.problem, attempt + 1, wait
                 )
             self._ending.wait(wait)
-        raise AssertionError("unreachable")
 
     def _raise_known(self, kind: JobKind) -> None:
         """Raise what an earlier request has found out, if this one could find nothing else."""
