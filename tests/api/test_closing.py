@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from klaviyo_jobs.api.client import Client, Meter
+from klaviyo_jobs.api.ending import Ending
 from klaviyo_jobs.api.pacing import Budget
 from klaviyo_jobs.errors import ClosedError, KeyRefusedError, UnavailableError
 from klaviyo_jobs.model.kinds import RateLimit
@@ -139,6 +140,34 @@ def test_a_closed_client_sends_nothing(sandbox: Sandbox) -> None:
     assert caught.value.exit_code == 1
     assert caught.value.data == "nothing of this answer was used."
     assert (meter.request_count, list(sandbox.requests)) == (0, [])
+
+
+def test_what_begins_behind_the_end_is_not_begun() -> None:
+    """A request that was waiting for its turn when the end came is not sent: nobody would end it any more."""
+    ending = Ending()
+    ending.end()
+
+    with pytest.raises(ClosedError), ending.calls(lambda: None):
+        raise AssertionError("begun")
+
+
+def test_a_closed_branch_closes_no_connection_of_the_others() -> None:
+    """What is kept for a next request is kept for the whole account."""
+    begun: list[socket.socket] = []
+
+    def deed(connection: socket.socket) -> None:
+        begun.append(connection)
+        for _ in range(2):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            connection.recv(65536)
+
+    with raw_server(deed) as base_url, client_at(base_url) as client, ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            branch = client.branch()
+            pool.submit(fetch, branch).result()
+            branch.close()
+
+    assert len(begun) == 1
 
 
 def test_leaving_the_block_closes_the_client(sandbox: Sandbox) -> None:

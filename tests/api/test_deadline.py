@@ -51,6 +51,7 @@ def test_a_good_answer_of_no_length_that_is_cut_by_its_deadline_is_not_used() ->
 def test_a_deadline_that_was_over_before_there_was_a_socket_shuts_it() -> None:
     """A connection that took all the time to come about is not read from."""
     ours, theirs = socket.socketpair()
+    theirs.settimeout(5)
     with ours, theirs:
         limit = Deadline()
         limit.end()
