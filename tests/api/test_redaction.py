@@ -72,6 +72,16 @@ def test_a_netrc_entry_is_not_sent_to_another_origin(
     assert [request.authorization for request in other.requests] == ["missing"]
 
 
+def test_a_proxy_is_not_asked_for_a_server_on_this_machine(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would see the key in plain text."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    assert fetch(client_of(sandbox, max_attempts=1)).body["data"] == []
+
+
 # Where the key does not show.
 
 

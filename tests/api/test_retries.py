@@ -11,7 +11,7 @@ import pytest
 
 from klaviyo_jobs.api.answers import FailedAttemptError
 from klaviyo_jobs.api.client import Meter
-from klaviyo_jobs.api.retries import Retries
+from klaviyo_jobs.api.retries import GivenUpError, Retries
 from klaviyo_jobs.errors import UnavailableError
 from klaviyo_jobs.settings import NetworkSettings
 from klaviyo_sandbox import Fault, Sandbox
@@ -129,3 +129,32 @@ def test_a_throttled_request_stops_all_of_its_account(sandbox: Sandbox) -> None:
     starts = [request.started_at for request in sandbox.requests]
     assert [request.status for request in sandbox.requests] == [429, 200, 200]
     assert min(starts[1:]) - starts[0] >= 0.5
+
+
+def test_a_wait_as_long_as_allowed_is_begun() -> None:
+    """The bound itself is within bounds."""
+    retries = Retries(NetworkSettings(max_wait_seconds=3))
+
+    assert retries.next_wait(1, FailedAttemptError("answered 429", retry_after=3.0)) == 3
+
+
+def test_short_waits_add_up() -> None:
+    """Each is within the bound, and the third brings the account over its own."""
+    retries = Retries(NetworkSettings(backoff_seconds=0, max_total_wait_seconds=1))
+    failure = FailedAttemptError("answered 429", retry_after=0.4)
+    waits = [retries.next_wait(1, failure) for _ in range(2)]
+
+    assert waits == [0.4, 0.4]
+    with pytest.raises(GivenUpError, match="waiting 1 s in all"):
+        retries.next_wait(1, failure)
+
+
+def test_only_silence_at_first_contact_is_given_up_early() -> None:
+    """A host that never answered is left after five attempts; one that answers badly, or has answered, after eight."""
+    retries = Retries(NetworkSettings())
+    silence = FailedAttemptError("gave no answer", is_silence=True)
+
+    assert retries.next_wait(5, FailedAttemptError("answered 503"), is_first_contact=True) >= 0
+    assert retries.next_wait(5, silence) >= 0
+    with pytest.raises(GivenUpError, match="gave up after 5 attempts"):
+        retries.next_wait(5, silence, is_first_contact=True)

@@ -18,7 +18,7 @@ from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.utils import ResolvedValueTrace, get_resolved_traces
 
 from klaviyo_jobs.errors import SettingError
-from klaviyo_jobs.monitor.doctor.result import DoctorCheck, SettingSource, format_setting, failed_check, masked
+from klaviyo_jobs.monitor.doctor.result import DoctorCheck, SettingSource, failed_check, format_setting, masked
 from klaviyo_jobs.settings import (
     DEFAULT_INCLUDE,
     ENV_PREFIX,
