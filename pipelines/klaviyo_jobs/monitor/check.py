@@ -14,12 +14,10 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import duckdb
-
 from klaviyo_jobs.errors import ThresholdError
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.settings import CheckSettings
-from klaviyo_jobs.warehouse.engines.duckdb import VIEW_SCHEMA
+from klaviyo_jobs.warehouse.engines.duckdb import VIEW_SCHEMA, Connection
 from klaviyo_jobs.warehouse.views import read_checks
 
 _FAILED_SHARE: Final = f"""
@@ -104,7 +102,7 @@ class Finding:
 
 
 def run_checks(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     thresholds: CheckSettings,
     *,
     kinds: Collection[str] = tuple(KINDS),
@@ -193,7 +191,7 @@ def _shown(finding: Finding, value: float | None) -> str:
 
 
 def _found(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     check: str,
     threshold: float,
     query: str,
@@ -208,7 +206,7 @@ def _found(
 
 
 def _ages(
-    connection: duckdb.DuckDBPyConnection, threshold: float, kinds: Collection[str], accounts: Collection[str]
+    connection: Connection, threshold: float, kinds: Collection[str], accounts: Collection[str]
 ) -> Iterator[Finding]:
     """Yield how old the last complete listing of each account and kind is, those never listed included."""
     known = {(account, kind): (age, seen) for account, kind, age, seen in connection.execute(_FRESHNESS).fetchall()}
@@ -219,7 +217,7 @@ def _ages(
             yield Finding("listing_age_seconds", account or None, kind, age, threshold, is_breached, seen)
 
 
-def run_sql_checks(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
+def run_sql_checks(connection: Connection) -> Iterator[Finding]:
     """Yield what each query of `sql/checks/` finds: any row is too many."""
     for name, query in read_checks().items():
         found = connection.execute(f"select count(*) over (), * from ({query.rstrip().rstrip(';')}) limit 1").fetchone()

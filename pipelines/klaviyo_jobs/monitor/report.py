@@ -11,12 +11,14 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import duckdb
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from klaviyo_jobs.warehouse.engines.duckdb import Connection
 
 # So many days that they reach back to the first job of any warehouse.
 ALL_DAYS: Final = 36500
@@ -151,7 +153,7 @@ REPORT: Final = (
 )
 
 
-def read_report(connection: duckdb.DuckDBPyConnection, days: int) -> dict[str, list[dict[str, Any]]]:
+def read_report(connection: Connection, days: int) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of every section of the report by its name; times are naive UTC."""
     report = {}
     for section in REPORT:
@@ -161,7 +163,7 @@ def read_report(connection: duckdb.DuckDBPyConnection, days: int) -> dict[str, l
     return report
 
 
-def render_report(connection: duckdb.DuckDBPyConnection, days: int) -> Iterator[Table | str]:
+def render_report(connection: Connection, days: int) -> Iterator[Table | str]:
     """Yield every section of the report as a table, or as a line where it has no rows."""
     for section in REPORT:
         title = section.title.format(days=days)
@@ -182,7 +184,7 @@ def plain_table(title: str) -> Table:
     )
 
 
-def render_query(connection: duckdb.DuckDBPyConnection, title: str, query: str, days: int = ALL_DAYS) -> Table:
+def render_query(connection: Connection, title: str, query: str, days: int = ALL_DAYS) -> Table:
     """Return the rows of *query* as a table: a `*_share` in percent, and no account where there is only one."""
     result = _execute(connection, query, days)
     names = [column[0] for column in result.description]
@@ -201,7 +203,7 @@ def render_query(connection: duckdb.DuckDBPyConnection, title: str, query: str, 
     return table
 
 
-def _execute(connection: duckdb.DuckDBPyConnection, query: str, days: int) -> duckdb.DuckDBPyConnection:
+def _execute(connection: Connection, query: str, days: int) -> Connection:
     return connection.execute(query, {"days": days} if "$days" in query else None)
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Final
 
 import dlt
-from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from klaviyo_jobs.api.pacing import least_seconds
 from klaviyo_jobs.extract.known_jobs import KnownJobs
@@ -27,7 +26,7 @@ from klaviyo_jobs.extract.listing import Listing, ListingOutcome, ListingReader
 from klaviyo_jobs.extract.rows import RowContext
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.model.kinds import RateLimit
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, open_warehouse
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, destination_of, open_warehouse
 
 _LISTINGS_AT_ONCE: Final = 16
 
@@ -46,7 +45,7 @@ def plan_run(listings: Sequence[Listing], warehouse: Path) -> list[ListingOutcom
             pipeline = dlt.pipeline(
                 SCHEMA_NAME,
                 pipelines_dir=stack.enter_context(tempfile.TemporaryDirectory(prefix="klaviyo-jobs-")),
-                destination=dlt.destinations.duckdb(_readable(warehouse)),
+                destination=destination_of(warehouse, read_only=True),
                 dataset_name=RAW_SCHEMA,
             )
         # Closed before the threads are joined: whoever leaves off does not wait for what they wait for.
@@ -65,12 +64,6 @@ def plan_run(listings: Sequence[Listing], warehouse: Path) -> list[ListingOutcom
                 closing.enter_context(client)
             list(pool.map(ListingReader.count_changes, readers))
     return [reader.outcome for reader in readers]
-
-
-def _readable(warehouse: Path) -> DuckDbCredentials:
-    credentials = DuckDbCredentials(str(warehouse))
-    credentials.read_only = True
-    return credentials
 
 
 def least_seconds_of(outcomes: Iterable[ListingOutcome]) -> float:

@@ -18,7 +18,6 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import dlt
-import duckdb
 import msgspec
 import pyarrow as pa
 from dlt.extract.items import DataItemWithMeta
@@ -30,7 +29,7 @@ from klaviyo_jobs.model.kinds import KINDS, JobKind
 from klaviyo_jobs.model.parse import DetailBody, parse_detail, parse_page
 from klaviyo_jobs.model.records import Resource
 from klaviyo_jobs.model.tables import ENTITY_TABLES, JOB_OBSERVATIONS, JOBS, REJECTED_RECORDS, SEEN_RANK, TABLES
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, has_table, open_warehouse
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, open_warehouse
 from klaviyo_jobs.warehouse.load import load
 
 _KEY: Final = REJECTED_RECORDS.key
@@ -94,7 +93,7 @@ def replay_rejected(warehouse: Path, working_directory: Path) -> Replayed:
 
 
 def _rejected(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
 ) -> Iterator[tuple[tuple[Any, ...], str, JobKind, str, str, msgspec.Raw, dt.datetime]]:
     if not has_table(connection, REJECTED_RECORDS.name):
         return
@@ -114,7 +113,7 @@ def _rejected(
 
 
 def _read_again(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     readable: _Readable,
     places: dict[tuple[str, JobKind, str], _Readable],
     account: str,
@@ -159,7 +158,7 @@ def _read_again(
     return False
 
 
-def _is_held(connection: duckdb.DuckDBPyConnection, account: str, kind: JobKind, job_id: str) -> bool:
+def _is_held(connection: Connection, account: str, kind: JobKind, job_id: str) -> bool:
     found = connection.execute(
         f"select 1 from {RAW_SCHEMA}.{JOBS.name} where account = ? and job_kind = ? and job_id = ?",
         (account, kind.name, job_id),
@@ -167,9 +166,7 @@ def _is_held(connection: duckdb.DuckDBPyConnection, account: str, kind: JobKind,
     return found.fetchone() is not None
 
 
-def _held_rank(
-    connection: duckdb.DuckDBPyConnection, table: str, id_column: str, account: str, resource: Resource
-) -> str:
+def _held_rank(connection: Connection, table: str, id_column: str, account: str, resource: Resource) -> str:
     if not has_table(connection, table):
         return ""
     found = connection.execute(

@@ -18,7 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import duckdb
 import pendulum
 
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, PartialError
@@ -31,6 +30,7 @@ from klaviyo_jobs.runs.signals import stoppable
 from klaviyo_jobs.settings import Settings, revision_problem
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
+    Connection,
     check_place,
     mark_contract,
     open_warehouse,
@@ -239,7 +239,7 @@ def _working_directory(lock: RunLock) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _warn_of_contradictions(connection: duckdb.DuckDBPyConnection) -> None:
+def _warn_of_contradictions(connection: Connection) -> None:
     """Say which queries of `sql/checks/` found something; a finding is for people to look at and fails no run."""
     for finding in run_sql_checks(connection):
         if finding.is_breached:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import duckdb
 import msgspec
 
 from klaviyo_jobs.model.tables import LISTINGS
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, transaction
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, transaction
 
 
 class RunNote(msgspec.Struct):
@@ -56,7 +55,7 @@ class RunNote(msgspec.Struct):
         return f"interrupted: process {self.pid} on {self.host} ended at step {self.step}."
 
 
-def record_ended_runs(connection: duckdb.DuckDBPyConnection, notes: Iterable[RunNote]) -> None:
+def record_ended_runs(connection: Connection, notes: Iterable[RunNote]) -> None:
     """
     Write down how the runs of *notes* ended, all or none.
 

@@ -20,7 +20,7 @@ from dlt.extract import DltSource
 
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.model.tables import TABLES
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, warehouse_errors
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, destination_of, warehouse_errors
 
 # What a load sets in dlt unless the user has set it: dlt's own name of the setting, and the value.
 _DLT_SETTINGS: Final[dict[str, Any]] = {
@@ -64,9 +64,7 @@ def load(
         pipeline = dlt.pipeline(
             SCHEMA_NAME,
             pipelines_dir=str(working_directory),
-            # Unless told so, dlt deletes and inserts in DuckDB one statement at a time, and a kill in between would
-            # lose the children of jobs that are held and so not read again.
-            destination=dlt.destinations.duckdb(str(warehouse), supports_transactions=True),
+            destination=destination_of(warehouse),
             dataset_name=RAW_SCHEMA,
         )
         run_id = pipeline.extract(source).loads_ids[0]

@@ -9,14 +9,12 @@ When:   before the run asks what the warehouse holds. dlt adds missing columns t
 
 from __future__ import annotations
 
-import duckdb
-
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.tables import TABLES
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, transaction
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, transaction
 
 
-def add_missing_columns(connection: duckdb.DuckDBPyConnection) -> None:
+def add_missing_columns(connection: Connection) -> None:
     """Give every table that is there the columns that it lacks, all or none."""
     found = connection.execute(
         "select table_name, column_name from duckdb_columns() where schema_name = ?", (RAW_SCHEMA,)

@@ -11,12 +11,11 @@ import datetime as dt
 import re
 from typing import Final
 
-import duckdb
 import pendulum
 
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.model.tables import JOB_ERRORS, JOB_LINKAGES, JOB_OBSERVATIONS, JOBS, LISTINGS, REJECTED_RECORDS
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, has_table, transaction
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, transaction
 
 # A job stays in its listing for seven days; what may come back tomorrow must not be deleted today.
 LEAST_AGE: Final = pendulum.duration(days=8)
@@ -45,7 +44,7 @@ def parse_age(text: str) -> pendulum.Duration:
 
 
 def prune(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     age: dt.timedelta,
     *,
     with_jobs: bool = False,

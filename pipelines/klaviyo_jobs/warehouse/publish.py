@@ -25,14 +25,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import duckdb
-
 from klaviyo_jobs.errors import WarehouseError
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, VIEW_SCHEMA, check_place, open_warehouse, warehouse_errors
+from klaviyo_jobs.warehouse.engines.duckdb import (
+    RAW_SCHEMA,
+    VIEW_SCHEMA,
+    DatabaseError,
+    OutOfMemoryError,
+    check_place,
+    open_copy,
+    open_warehouse,
+    warehouse_errors,
+)
 
 # Checking a copy must not need more memory than a small machine has: with what the command needs itself, 300 MB. DuckDB
 # spills to disk beyond it; what cannot be spilled is tried again without a limit.
-_CHECK_MEMORY: Final[dict[str, str | bool | int | float | list[str]]] = {"memory_limit": "96MB"}
+_CHECK_MEMORY: Final = "96MB"
 # The end of the names of temporary files.
 _TEMPORARY: Final = ".new"
 
@@ -108,9 +115,9 @@ def _check(copy: Path) -> tuple[list[str], int]:
     try:
         try:
             return _run_views(copy, _CHECK_MEMORY)
-        except duckdb.OutOfMemoryException:
-            return _run_views(copy, {})
-    except duckdb.Error as error:
+        except OutOfMemoryError:
+            return _run_views(copy, None)
+    except DatabaseError as error:
         raise WarehouseError(
             f"the copy is not sound: {str(error).splitlines()[0]}",
             data="the copy before it is as it was.",
@@ -118,8 +125,8 @@ def _check(copy: Path) -> tuple[list[str], int]:
         ) from error
 
 
-def _run_views(copy: Path, config: dict[str, str | bool | int | float | list[str]]) -> tuple[list[str], int]:
-    with duckdb.connect(str(copy), read_only=True, config=config) as connection:
+def _run_views(copy: Path, memory_limit: str | None) -> tuple[list[str], int]:
+    with open_copy(copy, memory_limit=memory_limit) as connection:
         found = connection.execute(
             "select view_name from duckdb_views() where schema_name = ? order by view_name", (VIEW_SCHEMA,)
         ).fetchall()
@@ -130,7 +137,7 @@ def _run_views(copy: Path, config: dict[str, str | bool | int | float | list[str
             with connection.cursor() as cursor:
                 try:
                     cursor.execute(f"select * from {VIEW_SCHEMA}.{name} limit 1").fetchall()
-                except duckdb.OutOfMemoryException:
+                except OutOfMemoryError:
                     return False
             return True
 
@@ -146,16 +153,16 @@ def _run_views(copy: Path, config: dict[str, str | bool | int | float | list[str
 
 def _holds_jobs(copy: Path) -> bool:
     try:
-        with duckdb.connect(str(copy), read_only=True) as connection:
+        with open_copy(copy) as connection:
             return connection.execute(f"select 1 from {RAW_SCHEMA}.jobs limit 1").fetchone() is not None
-    except duckdb.Error:
+    except DatabaseError:
         return False  # no copy, or none of ours
 
 
 def _write_parquet(copy: Path, folder: Path, views: list[str]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    with duckdb.connect(str(copy), read_only=True, config=_CHECK_MEMORY) as connection:
+    with open_copy(copy, memory_limit=_CHECK_MEMORY) as connection:
         for name in views:
             target = folder / f"{name}.parquet"
             with _folder_of(target), _beside(target) as temporary:

@@ -12,15 +12,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-import duckdb
-
 from klaviyo_jobs.errors import SettingError, WarehouseError
-from klaviyo_jobs.warehouse.engines.duckdb import VIEW_SCHEMA, transaction
+from klaviyo_jobs.warehouse.engines.duckdb import (
+    VIEW_SCHEMA,
+    Connection,
+    DatabaseError,
+    MissingTableError,
+    knows_zone,
+    transaction,
+)
 
 LAYERS: Final = ("settings", "base", "marts")
 
@@ -47,7 +52,7 @@ def find_sql(package: Path = _PACKAGE) -> Path:
 
 
 def apply_views(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     *,
     reporting_timezone: str | None = None,
     stuck_after_seconds: int | None = None,
@@ -95,7 +100,7 @@ def views_needed(path: Path) -> Iterator[None]:
     """Make `WarehouseError` of a question about a view that the warehouse at *path* does not have."""
     try:
         yield
-    except duckdb.CatalogException as error:
+    except MissingTableError as error:
         raise WarehouseError(
             f"the warehouse {path} lacks a view: {str(error).splitlines()[0]}",
             data="nothing was written.",
@@ -114,10 +119,10 @@ def read_checks(folder: Path | None = None) -> dict[str, str]:
     return {file.stem: file.read_text(encoding="utf-8") for file in files}
 
 
-def _apply_file(connection: duckdb.DuckDBPyConnection, file: Path, sql: str) -> None:
+def _apply_file(connection: Connection, file: Path, sql: str) -> None:
     try:
         connection.execute(sql)
-    except duckdb.Error as error:
+    except DatabaseError as error:
         raise WarehouseError(
             f"view {VIEW_SCHEMA}.{file.stem} cannot be made from {file}: {str(error).splitlines()[0]}",
             data="the tables and all views are as they were.",
@@ -135,7 +140,7 @@ def _with_settings(sql: str, settings: dict[str, str | int | None]) -> str:
     return sql
 
 
-def _drop_views_except(connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
+def _drop_views_except(connection: Connection, names: list[str]) -> None:
     present = connection.execute(
         "select view_name from duckdb_views() where database_name = current_database() and schema_name = ?",
         [VIEW_SCHEMA],
@@ -145,14 +150,11 @@ def _drop_views_except(connection: duckdb.DuckDBPyConnection, names: list[str]) 
             connection.execute(f'drop view {VIEW_SCHEMA}."{name}"')
 
 
-def check_zone(zone: str, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+def check_zone(zone: str, connection: Connection | None = None) -> None:
     """Raise SettingError if the database does not know the time zone *zone*; any connection will do."""
-    try:
-        with nullcontext(connection) if connection else duckdb.connect() as asked:
-            asked.execute("select current_timestamp at time zone ?", [zone])
-    except duckdb.Error as error:
+    if not knows_zone(zone, connection):
         raise SettingError(
             f"reporting_timezone {zone!r} is not a time zone that the database knows.",
             data="the warehouse is as it was.",
             next_step="use a name of the tz database, for example Europe/Berlin or UTC.",
-        ) from error
+        )

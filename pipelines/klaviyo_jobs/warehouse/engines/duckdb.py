@@ -12,11 +12,14 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import dlt
 import duckdb
+from dlt.common.destination import Destination
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from klaviyo_jobs.errors import WarehouseError, find_cause
 from klaviyo_jobs.log import LOGGER
@@ -27,6 +30,11 @@ VIEW_SCHEMA: Final = "klaviyo"
 # What the tables mean and which columns they have; counted up when an older warehouse has to be changed to fit.
 CONTRACT_VERSION: Final = 1
 
+Connection = duckdb.DuckDBPyConnection
+DatabaseError = duckdb.Error
+MissingTableError = duckdb.CatalogException
+OutOfMemoryError = duckdb.OutOfMemoryException
+
 _CONTRACT_PREFIX: Final = "klaviyo-jobs contract "
 # DuckDB's own words for a file that somebody else has open.
 _HOLDER: Final = re.compile(r"lock is held in (\S+) \(PID (\d+)\)")
@@ -34,7 +42,7 @@ _HOLDER: Final = re.compile(r"lock is held in (\S+) \(PID (\d+)\)")
 
 def open_warehouse(
     path: Path, *, must_exist: bool = False, read_only: bool = False, wait_seconds: float = 0.0
-) -> duckdb.DuckDBPyConnection:
+) -> Connection:
     """
     Open the DuckDB file, or say why that cannot be done.
 
@@ -52,7 +60,7 @@ def open_warehouse(
         try:
             connection = duckdb.connect(str(path), read_only=read_only)
             break
-        except duckdb.Error as error:
+        except DatabaseError as error:
             holder = _HOLDER.search(str(error))
             if holder is None or time.monotonic() >= deadline:
                 raise _error_of_opening(path, error) from error
@@ -67,7 +75,7 @@ def open_warehouse(
 
 
 @contextmanager
-def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def transaction(connection: Connection) -> Iterator[None]:
     """Do what the block does with *connection* all or not at all."""
     connection.begin()
     try:
@@ -78,7 +86,41 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     connection.commit()
 
 
-def mark_contract(connection: duckdb.DuckDBPyConnection) -> None:
+def open_copy(path: Path, *, memory_limit: str | None = None) -> Connection:
+    """
+    Open a published copy as a reader does.
+
+    Args:
+        memory_limit: How much memory DuckDB may use, e.g. `96MB`; beyond it, it spills to disk where it can.
+    Raises:
+        DatabaseError: There is no such file, or it is no DuckDB file.
+    """
+    return duckdb.connect(str(path), read_only=True, config={"memory_limit": memory_limit} if memory_limit else {})
+
+
+def knows_zone(zone: str, connection: Connection | None = None) -> bool:
+    """Tell whether the database knows the time zone *zone*; any connection will do."""
+    try:
+        with nullcontext(connection) if connection else duckdb.connect() as asked:
+            asked.execute("select current_timestamp at time zone ?", [zone])
+    except DatabaseError:
+        return False
+    return True
+
+
+def destination_of(path: Path, *, read_only: bool = False) -> Destination[Any, Any]:
+    """
+    Return dlt's destination for the DuckDB file at *path*.
+
+    Unless told so, dlt deletes and inserts in DuckDB one statement at a time, and a kill in between would lose the
+    children of jobs that are known and so not read again.
+    """
+    credentials = DuckDbCredentials(str(path))
+    credentials.read_only = read_only
+    return dlt.destinations.duckdb(credentials, supports_transactions=True)
+
+
+def mark_contract(connection: Connection) -> None:
     """Note in the warehouse which contract its tables follow."""
     connection.execute(f"comment on table {RAW_SCHEMA}.jobs is '{_CONTRACT_PREFIX}{CONTRACT_VERSION}'")
 
@@ -93,7 +135,7 @@ def warehouse_errors(path: Path) -> Iterator[None]:
         while cause is not None:
             if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
                 raise _disk_full(path) from error
-            if isinstance(cause, duckdb.Error):
+            if isinstance(cause, DatabaseError):
                 raise _error_of_opening(path, cause) from error
             cause = cause.__cause__ or cause.__context__
         raise
@@ -134,7 +176,7 @@ def check_place(path: Path, *, must_exist: bool = False, read_only: bool = False
         )
 
 
-def _error_of_opening(path: Path, error: duckdb.Error) -> WarehouseError:
+def _error_of_opening(path: Path, error: DatabaseError) -> WarehouseError:
     text = str(error).splitlines()[0]
     if holder := _HOLDER.search(str(error)):
         return WarehouseError(
@@ -165,7 +207,7 @@ def _disk_full(path: Path) -> WarehouseError:
     )
 
 
-def _refuse_foreign_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+def _refuse_foreign_tables(path: Path, connection: Connection) -> None:
     """Refuse tables of somebody else's making, and those of a newer version of this program."""
     found = connection.execute(
         "select comment from duckdb_tables() where schema_name = ? and table_name = 'jobs'", (RAW_SCHEMA,)
@@ -192,7 +234,7 @@ def _refuse_foreign_tables(path: Path, connection: duckdb.DuckDBPyConnection) ->
         )
 
 
-def has_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+def has_table(connection: Connection, name: str) -> bool:
     """Tell whether the raw schema has the table called *name*."""
     found = connection.execute(
         "select 1 from duckdb_tables() where schema_name = ? and table_name = ?", (RAW_SCHEMA, name)
