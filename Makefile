@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test chaos format bench pins clean
+.PHONY: help demo test chaos docs format bench pins clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test: $(READY) ## Format, lint, types, import directions, SQL style and tests
 chaos: $(READY) ## Kill 200 runs, then others with faults, in pairs, on a full disk; SEED=N repeats one
 	$(BIN)/python tests/chaos/harness.py --kills 200 $(if $(SEED),--seed $(SEED))
 	$(BIN)/python tests/chaos/harness.py --kills 60 $(if $(SEED),--seed $(SEED)) --faults --pairs --lose-working-directory --full-disk
+
+docs: $(READY) ## Write the generated parts of the documentation anew
+	PYTHONPATH=tests $(BIN)/python -m docs.test_readme
 
 format: $(READY) ## Format the code
 	$(BIN)/ruff format .

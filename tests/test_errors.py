@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-import logging
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from klaviyo_jobs import errors
 from klaviyo_jobs.errors import (
-    ApiError,
-    KeyRefusedError,
     KlaviyoJobsError,
     PagingError,
     PartialError,
     SettingError,
     StatusError,
+    StoppedError,
     UnavailableError,
     WarehouseError,
     find_cause,
 )
 
+EXIT_CODES = {
+    "KlaviyoJobsError": 1,
+    "SettingError": 2,
+    "RevisionError": 2,
+    "KeyRefusedError": 3,
+    "ApiError": 4,
+    "UnavailableError": 4,
+    "StatusError": 4,
+    "PagingError": 4,
+    "ClosedError": 1,
+    "PartialError": 5,
+    "LockedError": 6,
+    "WarehouseError": 7,
+    "ThresholdError": 8,
+}
 
-@pytest.mark.parametrize(
-    ("error", "exit_code"),
-    [
-        (KlaviyoJobsError, 1),
-        (SettingError, 2),
-        (KeyRefusedError, 3),
-        (ApiError, 4),
-        (UnavailableError, 4),
-        (StatusError, 4),
-        (PagingError, 4),
-        (PartialError, 5),
-        (WarehouseError, 7),
-    ],
-)
-def test_each_class_knows_its_exit_code(error: type[KlaviyoJobsError], exit_code: int) -> None:
-    """Exit codes are a promise to who runs the command from cron."""
-    assert error.exit_code == exit_code
+
+def test_each_class_knows_its_exit_code() -> None:
+    """Exit codes are a promise to who runs the command from cron; only a signal's is known with the error itself."""
+    found = {
+        name: each.exit_code
+        for name, each in vars(errors).items()
+        if isinstance(each, type) and issubclass(each, KlaviyoJobsError) and each is not StoppedError
+    }
+
+    assert found == EXIT_CODES
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_has_an_exit_code_of_its_own(number: signal.Signals, exit_code: int) -> None:
+    """128 and the number of the signal, as shells have it."""
+    assert StoppedError(number).exit_code == exit_code
 
 
 def test_every_error_of_ours_has_one_base() -> None:
@@ -90,8 +105,14 @@ def test_no_error_of_ours_is_none() -> None:
     assert find_cause(ValueError("x")) is None
 
 
-def test_the_library_says_nothing_unasked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_library_says_nothing_unasked() -> None:
     """Imported as a library, the logger has no handler of ours and keeps its level."""
-    assert logging.getLogger("klaviyo_jobs").handlers == []
-    assert logging.getLogger("klaviyo_jobs").level == logging.NOTSET
-    assert capsys.readouterr() == ("", "")
+    program = (
+        "import logging, klaviyo_jobs\n"
+        "klaviyo_jobs.klaviyo_jobs\n"
+        "logger = logging.getLogger('klaviyo_jobs')\n"
+        "assert (logger.handlers, logger.level) == ([], logging.NOTSET), (logger.handlers, logger.level)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -76,7 +76,7 @@ def test_the_wheel_holds_every_module_and_every_view(wheel: Path) -> None:
     info = f"klaviyo_jobs-{klaviyo_jobs.__version__}.dist-info"
     assert f"{info}/licenses/LICENSE" in names
     entry_points = zipfile.ZipFile(wheel).read(f"{info}/entry_points.txt").decode()
-    assert "klaviyo-jobs = klaviyo_jobs.cli.commands:main" in entry_points
+    assert "klaviyo-jobs = klaviyo_jobs.cli.app:main" in entry_points
 
 
 def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
@@ -132,7 +132,7 @@ def test_importing_the_source_does_not_import_the_sandbox(tmp_path: Path) -> Non
         [
             sys.executable,
             "-c",
-            "import sys, klaviyo_jobs.cli.commands; print([name for name in sys.modules if name.startswith('klaviyo_sandbox')])",
+            "import sys, klaviyo_jobs.cli.app; print([name for name in sys.modules if name.startswith('klaviyo_sandbox')])",
         ],
         cwd=tmp_path,
         capture_output=True,

@@ -1,8 +1,27 @@
 """Keep the history of Klaviyo's catalog bulk jobs in a SQL warehouse."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from klaviyo_jobs.errors import KlaviyoJobsError
-from klaviyo_jobs.extract.source import klaviyo_jobs
+
+if TYPE_CHECKING:
+    from klaviyo_jobs.extract.source import klaviyo_jobs
 
 __version__ = "0.1.0"
 
 __all__ = ["KlaviyoJobsError", "__version__", "klaviyo_jobs"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the source when it is asked for: it needs dlt, which takes a second that `--help` does not have."""
+    if name == "klaviyo_jobs":
+        from klaviyo_jobs.extract.source import klaviyo_jobs
+
+        return klaviyo_jobs
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

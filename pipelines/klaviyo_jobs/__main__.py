@@ -1,6 +1,6 @@
 """`python -m klaviyo_jobs` is the command `klaviyo-jobs`."""
 
-from klaviyo_jobs.cli.commands import main
+from klaviyo_jobs.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -1,13 +1,13 @@
 """
 Everything that can go wrong, as one tree; each class knows the exit code of the command.
 
-    KlaviyoJobsError             1  unexpected; the base of all below
+    KlaviyoJobsError             1  unexpected; the base of all below, each with an exit code of its own
     ├── SettingError             2  a setting is missing or cannot be used
     │   └── RevisionError        2  Klaviyo does not serve the revision asked for
     ├── KeyRefusedError          3  Klaviyo refused the API key or its scope
     ├── ApiError                 4  the API could not be read
     │   ├── UnavailableError     4  no usable answer after all attempts
-    │   ├── StatusError          4  an answer that a retry cannot mend
+    │   ├── StatusError          4  an answer that a retry would not change
     │   └── PagingError          4  a listing whose pages do not lead to an end
     ├── ClosedError              1  reading was ended from this side; no fault of the API
     ├── PartialError             5  some accounts, kinds or records failed, the others are loaded
@@ -92,7 +92,7 @@ class UnavailableError(ApiError):
 
 
 class StatusError(ApiError):
-    """The API answered with a status that a retry cannot mend."""
+    """The API answered with a status that a retry would not change."""
 
     def __init__(
         self, message: str, *, status: int, detail: str = "", data: str | None = None, next_step: str | None = None
@@ -129,7 +129,7 @@ class WarehouseError(KlaviyoJobsError):
 
 
 class ThresholdError(KlaviyoJobsError):
-    """Something is worse than the user finds bearable; nothing failed."""
+    """A value is past the threshold that the user has set; nothing failed."""
 
     exit_code = 8
 
@@ -140,7 +140,7 @@ class StoppedError(KlaviyoJobsError):
     def __init__(self, number: int) -> None:
         super().__init__(
             f"stopped by {signal.Signals(number).name}.",
-            data="what was loaded before stays; a load that was cut off is repeated by the next run.",
+            data="what was loaded before stays; a load that was cut off is done again by the next run.",
             next_step="run again.",
         )
         self.exit_code = 128 + number

@@ -111,7 +111,7 @@ def serve_forks(channel: socket.socket) -> None:
 
     Between this process and each run stands one that waits for it and tells its end, so that this one never waits.
     """
-    from klaviyo_jobs.cli import commands as cli
+    from klaviyo_jobs.cli import app as cli
 
     for name in _IMPORTED_LATE:
         importlib.import_module(name)

@@ -21,7 +21,7 @@ import typer
 from typer.testing import CliRunner
 
 from klaviyo_jobs import __version__
-from klaviyo_jobs.cli.commands import app
+from klaviyo_jobs.cli.app import app
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_sandbox import Fault, Job, JobError, Sandbox, related_id
 from support.loads import NOW, Load, Warehouse
@@ -490,7 +490,7 @@ def test_a_run_without_a_terminal_tells_how_far_it_has_got(
     """A log line every few seconds while something moves, unless that is turned off; the steps are logged anyway."""
     sandbox.world.add(Job("item-create", "J1", NOW, completed_at=NOW, total_count=1))
     sandbox.faults.append(Fault("slow", "1", kind="item-create"))
-    program = "from klaviyo_jobs.cli import commands, progress; progress.PROGRESS_SECONDS = 0.2; commands.main()"
+    program = "from klaviyo_jobs.cli import app, progress; progress.PROGRESS_SECONDS = 0.2; app.main()"
     ended = subprocess.run(
         [sys.executable, "-c", program, "run", "--kind", "item-create", "--progress", asked],
         cwd=tmp_path,

@@ -148,7 +148,7 @@ def test_the_summary_line_comes_at_any_level(sandbox: Sandbox, tmp_path: Path) -
 
     assert ended.returncode == 0, ended.stderr
     [line] = ended.stderr.splitlines()
-    assert re.search(r" INFO    run \S+: 0 jobs listed, 0 new or changed, 2 calls \(1 repeated\)", line)
+    assert re.search(r" INFO    run \S+: 0 jobs listed, 0 new or changed, 2 calls \(1 retried\)", line)
 
 
 def test_a_template_of_dlts_is_used_for_all_lines(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_dlt_does_not_bring_back_its_own_format(tmp_path: Path, set_format: str)
     program = (
         "from dlt.common import logger; from dlt.common.configuration.container import Container; "
         "from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext; "
-        "from klaviyo_jobs.log import LOGGER, LogFormat, log_to_stderr; log_to_stderr(LogFormat.JSON); "
+        "from klaviyo_jobs.cli.logs import LogFormat, log_to_stderr; from klaviyo_jobs.log import LOGGER; log_to_stderr(LogFormat.JSON); "
         "Container()[PluggableRunContext].reload(); logger.warning('theirs'); LOGGER.warning('ours')"
     )
 
@@ -225,7 +225,7 @@ def test_dlt_does_not_bring_back_its_own_format(tmp_path: Path, set_format: str)
 def test_warnings_and_other_libraries_write_the_same_lines(tmp_path: Path) -> None:
     """Python's warnings and loggers that nobody has configured do not break the format."""
     program = (
-        "import logging, warnings; from klaviyo_jobs.log import LogFormat, log_to_stderr; "
+        "import logging, warnings; from klaviyo_jobs.cli.logs import LogFormat, log_to_stderr; "
         "log_to_stderr(LogFormat.JSON); warnings.warn('old'); logging.getLogger('urllib3').warning('full'); "
         "logging.getLogger('urllib3').info('quiet')"
     )

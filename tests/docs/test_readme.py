@@ -1,7 +1,7 @@
 """
 What the README says is true: its demo, commands, queries, code, tables, links and generated sections.
 
-Run as a program, this file writes the generated sections anew: `.venv/bin/python tests/docs/test_readme.py`.
+Run as a program, this file writes the generated sections anew: `make docs`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import duckdb
 import pytest
 import typer.main
 
-from klaviyo_jobs.cli import commands as cli
+from klaviyo_jobs.cli import app as cli
 from klaviyo_jobs.errors import KlaviyoJobsError
 from klaviyo_jobs.model.tables import ENTITY_TABLES, TABLES
 from klaviyo_jobs.settings import ENV_PREFIX, CheckSettings, NetworkSettings, Settings
@@ -35,7 +35,7 @@ from support.loads import NOW
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
-REFRESH: Final = ".venv/bin/python tests/docs/test_readme.py"
+REFRESH: Final = "make docs"
 
 ENVIRONMENT: Final = {
     **{name: value for name, value in os.environ.items() if not name.startswith("SOURCES__")},
@@ -164,14 +164,14 @@ def _render_command(name: str, text: str, options: Iterable[tuple[str, str]]) ->
 def render_exit_codes(_: str) -> str:
     """Show the exit codes that the command's docstring lists, each with the errors that end with it."""
     listed = re.search(r"Exit codes: (.+?)\.\n", cli.__doc__ or "", re.DOTALL)
-    assert listed, "the docstring of cli.py lists no exit codes"
+    assert listed, "the docstring of cli/app.py lists no exit codes"
     meanings = {}
     for entry in re.split(r",\s+(?=\d)", listed[1]):
         code, meaning = entry.split(maxsplit=1)
         meanings[int(code)] = " ".join(meaning.split())
     errors = _errors_below(KlaviyoJobsError)
     unlisted = {error.__name__ for error in errors if error.exit_code not in meanings}
-    assert unlisted == set(), "errors whose exit code the docstring of cli.py does not list"
+    assert unlisted == set(), "errors whose exit code the docstring of cli/app.py does not list"
     rows = [
         [str(code), meaning, ", ".join(f"`{error.__name__}`" for error in errors if error.exit_code == code)]
         for code, meaning in meanings.items()
@@ -290,7 +290,7 @@ def test_every_command_runs(demo: tuple[Path, str], tmp_path: Path) -> None:
     commands = [arguments for arguments in klaviyo_commands() if arguments[0] not in ("sandbox", "demo")]
     # One process for all of them: each would take a second to import dlt.
     program = f"""
-from klaviyo_jobs.cli import app
+from klaviyo_jobs.cli.app import app
 from klaviyo_jobs.errors import ThresholdError
 for arguments in {commands!r}:
     try:

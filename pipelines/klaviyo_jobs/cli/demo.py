@@ -7,15 +7,52 @@ The sandbox is a program of its own that this package never imports: it is start
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
+import typer
+
+from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.progress import show_progress
 from klaviyo_jobs.errors import KlaviyoJobsError
+from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.kinds import KINDS
-from klaviyo_jobs.settings import DEFAULT_INCLUDE, DEFAULT_REVISION, Settings
+
+if TYPE_CHECKING:
+    from klaviyo_jobs.settings import Settings
+
+
+def demo_command(
+    warehouse: Annotated[Path, typer.Option("--warehouse", metavar="PATH", help="The DuckDB file.")] = Path(
+        "demo.duckdb"
+    ),
+) -> None:
+    """Run once against the sandbox, without a key, and show throughput and failure rates."""
+    from klaviyo_jobs.cli.render import render_listings, render_rows, summary_line
+    from klaviyo_jobs.monitor.report import FAILURE_RATES, THROUGHPUT, render_query
+    from klaviyo_jobs.runs.run import run
+    from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
+
+    path = warehouse.absolute()
+    LOGGER.setLevel(logging.WARNING)  # the tables below say it all
+    with sandbox_settings() as settings, show_progress() as watch:
+        summary = run(settings, path, watch=watch)
+    out.print(render_listings(summary.outcomes), render_rows(summary))
+    with open_warehouse(path) as connection:
+        out.print(
+            render_query(connection, "Throughput by day, from klaviyo.job_throughput_daily", THROUGHPUT),
+            render_query(connection, "Failure rates by kind, from klaviyo.job_failure_rates_daily", FAILURE_RATES),
+        )
+    out.print(summary_line(summary), highlight=False, soft_wrap=True)
+    out.print(f'\nLook into it yourself: duckdb {warehouse} -c "from klaviyo.jobs"', highlight=False, soft_wrap=True)
+    if summary.error is not None:
+        raise summary.error
+
 
 # The demo's world stands still at this moment, so that everybody sees the same numbers.
 CLOCK: Final = "2026-11-20T12:00:00Z"
@@ -24,6 +61,8 @@ CLOCK: Final = "2026-11-20T12:00:00Z"
 @contextmanager
 def sandbox_settings(world: str = "demo") -> Iterator[Settings]:
     """Start a sandbox that serves *world*, yield settings that read it, and end it."""
+    from klaviyo_jobs.settings import DEFAULT_INCLUDE, DEFAULT_REVISION, Settings
+
     command = [sys.executable, "-m", "klaviyo_sandbox", "--world", world, "--clock", CLOCK, "--until-stdin-closes"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:

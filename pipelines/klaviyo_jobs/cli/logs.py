@@ -14,11 +14,6 @@ import sys
 from enum import StrEnum
 from typing import Final
 
-import dlt
-import pendulum
-from dlt.common import logger as dlt_logging
-from dlt.common.configuration.exceptions import ConfigurationException
-
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.log import LOGGER
 
@@ -56,6 +51,8 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return *record* as a JSON object in ASCII, so that no terminal or text can break it."""
+        import pendulum
+
         line = {
             "time": pendulum.from_timestamp(record.created).to_iso8601_string(),
             "level": record.levelname,
@@ -98,6 +95,8 @@ def log_to_stderr(log_format: LogFormat = LogFormat.AUTO, level: int = logging.I
     Raises:
         SettingError: dlt cannot use its own settings of the section `runtime`.
     """
+    from dlt.common import logger as dlt_logging
+
     set_level, set_format = _settings_of_dlt()
     handler = _StderrHandler(_lines(log_format, set_format))
     root = logging.getLogger()
@@ -128,6 +127,9 @@ def _lines(asked: LogFormat, set_format: str | None) -> logging.Formatter:
 
 def _settings_of_dlt() -> tuple[str | None, str | None]:
     """Return `runtime.log_level` and `runtime.log_format` as far as they are set."""
+    import dlt
+    from dlt.common.configuration.exceptions import ConfigurationException
+
     try:
         return dlt.config.get("runtime.log_level"), dlt.config.get("runtime.log_format")
     except ConfigurationException:

@@ -11,16 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any, Final
-
-from rich.console import Console, Group
-from rich.live import Live
+from typing import TYPE_CHECKING, Any, Final
 
 from klaviyo_jobs.cli.console import err
 from klaviyo_jobs.cli.logs import is_logging_json
-from klaviyo_jobs.cli.render import render_listings
-from klaviyo_jobs.extract.listing import ListingOutcome
 from klaviyo_jobs.log import LOGGER
+
+if TYPE_CHECKING:
+    from klaviyo_jobs.extract.listing import ListingOutcome
 
 # How often log lines tell how far a run has got.
 PROGRESS_SECONDS: Final = 10.0
@@ -38,6 +36,11 @@ class Progress(StrEnum):
 @contextmanager
 def show_progress(asked: Progress = Progress.AUTO, *, may_draw: bool = True) -> Iterator[Any]:
     """Yield a function that shows the listings it is given while they are read."""
+    from rich.console import Console, Group
+    from rich.live import Live
+
+    from klaviyo_jobs.cli.render import render_listings
+
     if asked is Progress.AUTO:
         is_drawn = err.is_terminal and may_draw and not is_logging_json()
         asked = Progress.BAR if is_drawn else Progress.LOG

@@ -43,12 +43,12 @@ def render_listings(outcomes: list[ListingOutcome], *, is_plan: bool = False) ->
             f"{outcome.page_count + outcome.detail_count if is_plan else outcome.meter.request_count:,}"
             for outcome in outcomes
         ],
-        "repeated": [f"{outcome.meter.retry_count:,}" for outcome in outcomes],
+        "retried": [f"{outcome.meter.retry_count:,}" for outcome in outcomes],
         "state": [_state(outcome) for outcome in outcomes],
     }
     if len(set(columns["account"])) <= 1:
         del columns["account"]
-    for name in ("rejected", "repeated"):
+    for name in ("rejected", "retried"):
         if set(columns[name]) <= {"0"}:
             del columns[name]
     table = plain_table("Listings")
@@ -80,7 +80,7 @@ def summary_line(summary: RunSummary) -> str:
     failed = sum(outcome.error is not None for outcome in summary.outcomes)
     return (
         f"run {summary.run_id}: {summary.job_count:,} jobs listed, {summary.changed_count:,} new or changed, "
-        f"{summary.request_count:,} calls ({summary.retry_count:,} repeated), {summary.rejected_count:,} rejected, "
+        f"{summary.request_count:,} calls ({summary.retry_count:,} retried), {summary.rejected_count:,} rejected, "
         f"{failed} of {len(summary.outcomes)} listings failed, {summary.seconds:.1f} s -> {summary.warehouse}"
     )
 

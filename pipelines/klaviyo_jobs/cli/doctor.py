@@ -1,0 +1,31 @@
+"""Show the diagnosis."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.options import WarehouseOption
+
+
+def doctor_command(
+    warehouse: WarehouseOption = None,
+    account: Annotated[
+        list[str] | None,
+        typer.Option("--account", metavar="LABEL", help="Look at this account only; repeatable.  \\[default: all]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the checklist.")] = False,
+) -> None:
+    """Look at settings, keys, the API, the warehouse's place and the versions; nothing is written."""
+    from klaviyo_jobs.cli.render import render_checklist
+    from klaviyo_jobs.monitor.doctor.diagnosis import diagnose, render_diagnosis
+
+    diagnosis = diagnose(warehouse=warehouse, labels=account)
+    if as_json:
+        print(json.dumps(diagnosis.as_object()))
+    else:
+        out.print(render_checklist(render_diagnosis(diagnosis, out.width)), soft_wrap=True)
+    raise typer.Exit(diagnosis.exit_code)

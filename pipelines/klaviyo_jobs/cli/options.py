@@ -1,0 +1,41 @@
+"""What several commands take and open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from klaviyo_jobs.settings import Settings
+    from klaviyo_jobs.warehouse.engines.duckdb import Connection
+from typing import Annotated
+
+import typer
+
+WarehouseOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--warehouse", metavar="PATH", help="The DuckDB file.  \\[default: warehouse.duckdb]", show_default=False
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of tables.")]
+
+
+@contextmanager
+def open_views(path: Path, settings: Settings) -> Iterator[Connection]:
+    """Open the warehouse for reading its views."""
+    from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
+    from klaviyo_jobs.warehouse.views import views_needed
+
+    wait_seconds = settings.warehouse_wait_seconds
+    with (
+        open_warehouse(path, must_exist=True, read_only=True, wait_seconds=wait_seconds) as connection,
+        views_needed(path),
+    ):
+        yield connection
+
+
+def warehouse_path(option: Path | None, settings: Settings) -> Path:
+    return (option or Path(settings.warehouse)).absolute()

@@ -1,0 +1,44 @@
+"""Delete history older than an age."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, warehouse_path
+
+
+def prune_command(
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", help="In days or weeks: 400d, 60w; 8d at the least.")
+    ],
+    jobs: Annotated[
+        bool, typer.Option("--jobs", help="Delete jobs created before that as well, with all that belongs to them.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows; delete nothing.")] = False,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete old observations, ledger rows and rejected records; jobs only with --jobs."""
+    from klaviyo_jobs.monitor.report import plain_table
+    from klaviyo_jobs.settings import read_settings
+    from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
+    from klaviyo_jobs.warehouse.lock import RunLock
+    from klaviyo_jobs.warehouse.prune import parse_age, prune
+
+    path = warehouse_path(warehouse, read_settings())
+    age = parse_age(older_than)
+    with RunLock(path, []), open_warehouse(path, must_exist=True) as connection:
+        counts = prune(connection, age, with_jobs=jobs, is_dry_run=dry_run)
+    if as_json:
+        print(json.dumps({"is_dry_run": dry_run, "rows": counts}))
+        return
+    table = plain_table("Rows that would be deleted" if dry_run else "Rows deleted")
+    table.add_column("table", no_wrap=True)
+    table.add_column("rows", justify="right")
+    for name, count in counts.items():
+        table.add_row(f"klaviyo_raw.{name}", f"{count:,}")
+    out.print(table)

@@ -1,0 +1,53 @@
+"""Publish a read-only copy of the warehouse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.options import WarehouseOption, warehouse_path
+from klaviyo_jobs.errors import SettingError
+
+
+def publish_command(
+    target: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PATH]", help="The copy.  \\[default: the setting bi_copy]", show_default=False),
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option("--parquet", metavar="DIR", help="Write one Parquet file a view there as well.")
+    ] = None,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", help="Keep this many earlier copies.", min=0)] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a copy that holds jobs by one that holds none.")
+    ] = False,
+    warehouse: WarehouseOption = None,
+    wait_lock: Annotated[
+        float, typer.Option("--wait-lock", metavar="SECONDS", help="Wait for a run of the warehouse to end.", min=0)
+    ] = 0,
+) -> None:
+    """Publish a read-only copy of the warehouse that BI tools may hold open."""
+    from klaviyo_jobs.settings import read_settings
+    from klaviyo_jobs.warehouse.lock import RunLock
+    from klaviyo_jobs.warehouse.publish import publish
+
+    settings = read_settings()
+    path = warehouse_path(warehouse, settings)
+    if target is None and settings.bi_copy is None:
+        raise SettingError(
+            "there is no path for the copy.",
+            data="nothing was copied.",
+            next_step="name it: klaviyo-jobs publish PATH, or set `bi_copy`.",
+        )
+    copy = (target or Path(settings.bi_copy or "")).absolute()
+    with RunLock(path, [], wait_seconds=wait_lock):
+        published = publish(path, copy, force=force, keep=keep, parquet=parquet)
+    out.print(
+        f"{published.path}: {published.size_bytes / 2**20:,.1f} MiB, {len(published.views)} views checked"
+        + (f", {len(published.parquet)} Parquet files in {parquet}" if parquet else ""),
+        highlight=False,
+        soft_wrap=True,
+    )

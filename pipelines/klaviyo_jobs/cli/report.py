@@ -1,0 +1,29 @@
+"""Show the report."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, open_views, warehouse_path
+from klaviyo_jobs.monitor.report import ALL_DAYS
+
+
+def report_command(
+    days: Annotated[int, typer.Option("--days", metavar="N", help="How far back to look.", min=1, max=ALL_DAYS)] = 7,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show freshness, throughput, failure rates, latency, errors, failing resources and stuck jobs."""
+    from klaviyo_jobs.monitor.report import read_report, render_report
+    from klaviyo_jobs.settings import read_settings
+
+    settings = read_settings()
+    with open_views(warehouse_path(warehouse, settings), settings) as connection:
+        if as_json:
+            print(json.dumps(read_report(connection, days), default=str))
+        else:
+            out.print(*render_report(connection, days))

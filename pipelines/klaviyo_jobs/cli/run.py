@@ -1,0 +1,135 @@
+"""Read what is new or changed, load it and apply the views; or say what that would take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, warehouse_path
+from klaviyo_jobs.cli.progress import Progress, show_progress
+from klaviyo_jobs.log import LOGGER, OUTCOME
+from klaviyo_jobs.model.kinds import KINDS
+
+if TYPE_CHECKING:
+    from klaviyo_jobs.runs.run import RunSummary
+    from klaviyo_jobs.settings import Settings
+
+
+def run_command(
+    warehouse: WarehouseOption = None,
+    account: Annotated[
+        list[str] | None,
+        typer.Option("--account", metavar="LABEL", help="Read only this account; repeatable.  \\[default: all]"),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help=f"Read only this kind; repeatable: {', '.join(KINDS)}.  \\[default: all]",
+        ),
+    ] = None,
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Read every listed job again, held or not; history is kept.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Read the listings, say what a run would read and how long; write nothing."),
+    ] = False,
+    wait_lock: Annotated[
+        float,
+        typer.Option(
+            "--wait-lock", metavar="SECONDS", help="Wait for another run of the same warehouse to end.", min=0
+        ),
+    ] = 0,
+    replay_rejected: Annotated[
+        bool,
+        typer.Option("--replay-rejected", help="Read rejected records again as well, as after an upgrade."),
+    ] = False,
+    progress: Annotated[
+        Progress,
+        typer.Option("--progress", help="How to show what is being read; auto: bars on a terminal, else log lines."),
+    ] = Progress.AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """Read what is new or changed, load it and apply the views."""
+    from klaviyo_jobs.cli.render import summary_counts, summary_line
+    from klaviyo_jobs.monitor.notify import announced
+    from klaviyo_jobs.runs.run import run
+    from klaviyo_jobs.settings import read_settings
+
+    settings = read_settings()
+    if kind:
+        settings.kinds = kind
+    path = warehouse_path(warehouse, settings)
+    if dry_run:
+        _show_plan(settings, path, labels=account, full_refresh=full_refresh, as_json=as_json)
+        return
+    with announced("run", ping_url=settings.ping_url, webhook_url=settings.webhook_url) as announcement:
+        with show_progress(progress, may_draw=not as_json) as watch:
+            summary = run(
+                settings,
+                path,
+                labels=account,
+                full_refresh=full_refresh,
+                replays=replay_rejected,
+                lock_wait_seconds=wait_lock,
+                watch=watch,
+            )
+        announcement.text = summary_line(summary)
+        announcement.fields = summary_counts(summary)
+        _tell(summary, as_json=as_json)
+        if summary.error is not None:
+            raise summary.error
+
+
+def _tell(summary: RunSummary, *, as_json: bool) -> None:
+    """Print how the run went."""
+    from klaviyo_jobs.cli.render import render_listings, render_rows, summary_counts, summary_line, summary_object
+
+    if as_json:
+        print(json.dumps(summary_object(summary)))
+    elif out.is_terminal:
+        out.print(render_listings(summary.outcomes), render_rows(summary))
+    for job_kind, names in summary.unmodelled.items():
+        LOGGER.warning("drift: %s has members without a column, kept in `extra`: %s", job_kind, ", ".join(names))
+    if (replayed := summary.replayed) is not None:
+        OUTCOME.info(
+            f"replayed {replayed.record_count:,} rejected records: {replayed.job_count:,} jobs and "
+            f"{replayed.resource_count:,} resources can be read now, {replayed.left_count:,} records stay rejected"
+        )
+    OUTCOME.info(summary_line(summary), extra=summary_counts(summary))
+
+
+def _show_plan(
+    settings: Settings, warehouse: Path, *, labels: list[str] | None, full_refresh: bool, as_json: bool
+) -> None:
+    from klaviyo_jobs.cli.render import outcome_object, render_listings
+    from klaviyo_jobs.extract.source import build_listings
+    from klaviyo_jobs.runs.plan import least_seconds_of, plan_run
+
+    listings = build_listings(settings, labels=labels, full_refresh=full_refresh)
+    outcomes = plan_run(listings, warehouse)
+    list_calls = sum(outcome.page_count for outcome in outcomes)
+    detail_calls = sum(outcome.detail_count for outcome in outcomes)
+    seconds = least_seconds_of(outcomes)
+    if as_json:
+        plan = {"list_calls": list_calls, "detail_calls": detail_calls, "least_seconds": seconds}
+        print(json.dumps({**plan, "listings": [outcome_object(outcome) for outcome in outcomes]}))
+    else:
+        out.print(render_listings(outcomes, is_plan=True))
+        limits = sorted({outcome.kind.rate_limit for outcome in outcomes}, key=lambda limit: limit.steady)
+        rates = " and ".join(f"{limit.burst}/s, {limit.steady}/min" for limit in limits)
+        out.print(
+            f"A run would make {list_calls:,} list calls and {detail_calls:,} detail calls, at {rates} for each "
+            f"account: {f'at least {seconds:.0f} s' if seconds >= 1 else 'about a second'}. Nothing was written.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    failed = next((outcome.error for outcome in outcomes if outcome.error), None)
+    if failed is not None:
+        raise failed
