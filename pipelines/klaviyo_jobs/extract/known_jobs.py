@@ -1,19 +1,20 @@
 """
-Ask the warehouse what it already holds: the only memory from one run to the next.
+Ask the warehouse what it already knows: the only memory from one run to the next.
 
 In:     the destination of the running dlt pipeline, whatever engine it is.
 Out:    `KnownJob` by job id, and the stored rows of jobs that had not finished.
-Rule:   a job counts as held only if it arrived in a load that completed (its `run_id` is a load id with status 0 in
-        `_dlt_loads`); of a load that was cut off, the job may be there and its children not.
+Rule:   a job counts as known for good only if it arrived in a load that completed (its `run_id` is a load id with
+        status 0 in `_dlt_loads`); of a load that was cut off, the job may be there and its children not.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import pyarrow as pa
 from dlt import Pipeline
@@ -34,10 +35,29 @@ _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _OBSERVATION: Final = ", ".join(Observation._fields)
 
 
+class _JobRow(NamedTuple):
+    """What is selected of a job; times in microseconds since 1970. The fields write the SELECT."""
+
+    job_id: str
+    status: str | None
+    total_count: int | None
+    completed_count: int | None
+    failed_count: int | None
+    error_count: int | None
+    linkage_count: int | None
+    created_at: int | None
+    completed_at: int | None
+    expires_at: int | None
+    first_seen_at: int | None
+    last_changed_at: int | None
+    detail_read_at: int | None
+    vanished_at: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class KnownJob:
     """
-    What the warehouse holds of one job.
+    What the warehouse knows of one job.
 
     Attributes:
         state: As it was last written.
@@ -56,40 +76,81 @@ class KnownJob:
     is_settled: bool
 
 
-class KnownJobs:
+class Destination:
     """
-    The warehouse's answer to "what do you hold of these jobs?", for one account and job kind.
+    One connection to the destination of a pipeline, for all listings of a load.
+
+    dlt resolves its configuration for each client it opens, which takes a tenth of a second, and must do so in the
+    thread that it extracts in. So one is opened there and shared: its users enter and leave it one inside the other or
+    overlapping, the last one out closes it, and questions from several threads are asked one at a time.
 
     Args:
-        pipeline: The running pipeline, whose destination and dataset are asked; None where a resource is read without
-            one, and so nothing is held.
-        account: The account's label.
-        kind: The job kind's name.
+        pipeline: Whose destination and dataset are asked; None where a resource is read without one, and so nothing is
+            known.
     """
 
-    def __init__(self, pipeline: Pipeline | None, account: str, kind: str) -> None:
+    def __init__(self, pipeline: Pipeline | None) -> None:
         self._pipeline = pipeline
-        self._account = account
-        self._kind = kind
         self._client: SqlClientBase[Any] | None = None
-        self._recent: dict[str, KnownJob] = {}
-        self._has_others = False
-        self._has_observations = False
+        self._user_count = 0
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        if self._pipeline is not None:
-            self._client = self._pipeline.sql_client()
-            self._client.open_connection()
-            self._recall()
+        if self._pipeline is not None and self._client is None:
+            client = self._pipeline.sql_client()
+            client.open_connection()
+            self._client = client
+        self._user_count += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._client is not None:
-            self._client.close_connection()
+        self._user_count -= 1
+        if self._client is not None and not self._user_count:
+            client, self._client = self._client, None
+            client.close_connection()
 
-    def _recall(self) -> None:
+    def name_of(self, table: str) -> str:
+        """Return the name of *table* as a query has to write it."""
+        return self._client.make_qualified_table_name(table) if self._client else table
+
+    def query(self, sql: str, *parameters: str) -> pa.Table:
+        """Ask, and answer with no rows if there is no warehouse yet, or no such table in it."""
+        if self._client is not None:
+            try:
+                with self._lock, self._client.execute_query(sql, *parameters) as cursor:
+                    found = cursor.arrow()
+                    return pa.table({}) if found is None else found
+            except DestinationUndefinedEntity:
+                pass
+        return pa.table({})
+
+
+class KnownJobs:
+    """
+    The warehouse's answer to "what do you know of these jobs?", for one account and job kind.
+
+    Made in the thread that dlt extracts in, it asks at once for the jobs that the API may still list.
+
+    Args:
+        destination: What is asked; open as long as this is used.
+        account: The account's label.
+        kind: The job kind's name.
+    """
+
+    def __init__(self, destination: Destination, account: str, kind: str) -> None:
+        self._destination = destination
+        self._account = account
+        self._kind = kind
+        self._recent = self._recall()
+        counted = self._query(
+            f"select count(*) from {self._name(JOBS.name)} as j where j.account = %s and j.job_kind = %s", account, kind
+        )
+        self._has_others = any(count != len(self._recent) for (count,) in _tuples(counted))
+        self._has_observations = not self.is_empty(JOB_OBSERVATIONS)
+
+    def _recall(self) -> dict[str, KnownJob]:
         """
         Read, in one question, the jobs that the API may still list.
 
@@ -97,33 +158,27 @@ class KnownJobs:
         no longer listed, and the newest was created before now. Any other is looked up by its id in `find`.
         """
         where = "j.account = %s and j.job_kind = %s"
-        self._recent = dict(
-            self._held(
-                f"""
-                {where} and (
-                    j.expires_at is null
-                    or j.expires_at > (
-                        select max(j.created_at) from {self._name(JOBS.name)} as j where {where}
-                    )
+        found = self._known(
+            f"""
+            {where} and (
+                j.expires_at is null
+                or j.expires_at > (
+                    select max(j.created_at) from {self._name(JOBS.name)} as j where {where}
                 )
-                """,
-                *(self._account, self._kind) * 2,
             )
+            """,
+            *(self._account, self._kind) * 2,
         )
-        counted = self._query(
-            f"select count(*) from {self._name(JOBS.name)} as j where {where}", self._account, self._kind
-        )
-        self._has_others = any(count != len(self._recent) for (count,) in _tuples(counted))
-        self._has_observations = not self.is_empty(JOB_OBSERVATIONS)
+        return dict(found)
 
     def find(self, job_ids: Sequence[str]) -> dict[str, KnownJob]:
-        """Return what is held of *job_ids*; those never stored are absent."""
-        held = {job_id: known for job_id in job_ids if (known := self._recent.get(job_id))}
+        """Return what is known of *job_ids*; those never stored are absent."""
+        known = {job_id: job for job_id in job_ids if (job := self._recent.get(job_id))}
         if self._has_others:
-            for some in _portions([job_id for job_id in job_ids if job_id not in held]):
+            for some in _portions([job_id for job_id in job_ids if job_id not in known]):
                 where = f"j.account = %s and j.job_kind = %s and j.job_id in ({_marks(some)})"
-                held.update(self._held(where, self._account, self._kind, *some))
-        return held
+                known.update(self._known(where, self._account, self._kind, *some))
+        return known
 
     def last_observations(self, job_ids: Sequence[str]) -> dict[str, Observation]:
         """Return the newest stored observation of each of *job_ids*, of whatever load it is."""
@@ -183,14 +238,11 @@ class KnownJobs:
         )
         return found.cast(JOBS.schema) if found.num_rows else JOBS.schema.empty_table()
 
-    def _held(self, where: str, *parameters: str) -> Iterator[tuple[str, KnownJob]]:
+    def _known(self, where: str, *parameters: str) -> Iterator[tuple[str, KnownJob]]:
         found = self._query(
             f"""
             select
-                j.job_id,
-                {", ".join(f"j.{name}" for name in Observation._fields)},
-                j.created_at, j.completed_at, j.expires_at, j.first_seen_at, j.last_changed_at, j.detail_read_at,
-                case when j.vanished_at is null then 0 else 1 end as has_vanished,
+                {", ".join(f"j.{name}" for name in _JobRow._fields)},
                 case when l.load_id is null then 0 else 1 end as is_settled
             from {self._name(JOBS.name)} as j
             left join {self._name(LOADS_TABLE_NAME)} as l on l.load_id = j.run_id and l.status = 0
@@ -198,34 +250,29 @@ class KnownJobs:
             """,
             *parameters,
         )
-        for row in _tuples(found):
-            first_seen_at, last_changed_at = row[10], row[11]
-            if first_seen_at is not None and last_changed_at is not None:  # else no run of ours wrote the row
-                yield (
-                    row[0],
-                    KnownJob(
-                        State(Observation(*row[1:7]), (row[7], row[8], row[9])),
-                        _time(first_seen_at),
-                        _time(last_changed_at),
-                        bool(row[13]),
-                        None if row[12] is None else _time(row[12]),
-                        bool(row[14]),
-                    ),
-                )
+        for *columns, is_settled in _tuples(found):
+            row = _JobRow(*columns)
+            if row.first_seen_at is None or row.last_changed_at is None:
+                continue  # no run of ours wrote the row
+            counts = (row.total_count, row.completed_count, row.failed_count, row.error_count, row.linkage_count)
+            times = (row.created_at, row.completed_at, row.expires_at)
+            yield (
+                row.job_id,
+                KnownJob(
+                    state=State(Observation(row.status, *counts), times),
+                    first_seen_at=_time(row.first_seen_at),
+                    last_changed_at=_time(row.last_changed_at),
+                    has_vanished=row.vanished_at is not None,
+                    detail_read_at=None if row.detail_read_at is None else _time(row.detail_read_at),
+                    is_settled=bool(is_settled),
+                ),
+            )
 
     def _name(self, table: str) -> str:
-        return self._client.make_qualified_table_name(table) if self._client else table
+        return self._destination.name_of(table)
 
     def _query(self, sql: str, *parameters: str) -> pa.Table:
-        """Ask, and answer with no rows if there is no warehouse yet, or no such table in it."""
-        if self._client is not None:
-            try:
-                with self._client.execute_query(sql, *parameters) as cursor:
-                    found = cursor.arrow()
-                    return pa.table({}) if found is None else found
-            except DestinationUndefinedEntity:
-                pass
-        return pa.table({})
+        return self._destination.query(sql, *parameters)
 
 
 def _tuples(table: pa.Table) -> Iterator[tuple[Any, ...]]:

@@ -152,7 +152,7 @@ class ListingReader:
     Args:
         listing: What to read.
         context: The columns that all its rows share.
-        held: What the warehouse holds, open.
+        known_jobs: What the warehouse knows, open.
         positions: Numbers the rejected records of the account in this run.
     """
 
@@ -161,7 +161,7 @@ class ListingReader:
         listing: Listing,
         *,
         context: RowContext,
-        held: KnownJobs,
+        known_jobs: KnownJobs,
         positions: Iterator[int],
     ) -> None:
         self._client = listing.client
@@ -169,7 +169,7 @@ class ListingReader:
         self._includes = listing.includes
         self._is_full = listing.is_full
         self._context = context
-        self._held = held
+        self._known_jobs = known_jobs
         self._positions = positions
         self._pending = _Pending()
         self._seen_ids: set[str] = set()
@@ -187,7 +187,9 @@ class ListingReader:
         """
         started_at = pendulum.now("UTC")
         # In a new warehouse there is nothing that a read could fall behind.
-        self._holds_resources = self._includes and not self._held.is_empty(ENTITY_TABLES[self._kind.entity.plural])
+        self._holds_resources = self._includes and not self._known_jobs.is_empty(
+            ENTITY_TABLES[self._kind.entity.plural]
+        )
         try:
             if self._includes:
                 yield from self._iter_with_details()
@@ -246,12 +248,12 @@ class ListingReader:
 
     def _changes_on(self, page: Page) -> list[_Change]:
         """Return the jobs of *page* that are new to the warehouse or differ from what it holds."""
-        glimpses = [peek_state(self._kind, raw) for raw in page.data]
-        held = self._held.find([glimpse[0] for glimpse in glimpses if glimpse])
+        peeks = [peek_state(self._kind, raw) for raw in page.data]
+        known = self._known_jobs.find([peek[0] for peek in peeks if peek])
         to_parse: list[tuple[int, msgspec.Raw]] = []
-        for index, (glimpse, raw) in enumerate(zip(glimpses, page.data, strict=True)):
-            if glimpse and self._is_held(glimpse[1], held.get(glimpse[0])):
-                self._seen_ids.add(glimpse[0])
+        for index, (peek, raw) in enumerate(zip(peeks, page.data, strict=True)):
+            if peek and self._is_known(peek[1], known.get(peek[0])):
+                self._seen_ids.add(peek[0])
             else:
                 to_parse.append((index, raw))
         parsed = parse_page(self._kind, to_parse)
@@ -260,20 +262,20 @@ class ListingReader:
         self._may_conclude_absence &= len(parsed.jobs) == len(to_parse)
         # The list may move while it is read, and show a job on two pages.
         jobs = {job.job_id: job for job in reversed(parsed.jobs) if job.job_id not in self._seen_ids}
-        held |= self._held.find([job_id for job_id in jobs if job_id not in held])
-        changed = [job for job in reversed(jobs.values()) if not self._is_held(job.state, held.get(job.job_id))]
+        known |= self._known_jobs.find([job_id for job_id in jobs if job_id not in known])
+        changed = [job for job in reversed(jobs.values()) if not self._is_known(job.state, known.get(job.job_id))]
         self._seen_ids.update(jobs)
         self.outcome.page_count = page.number
         self.outcome.job_count = len(self._seen_ids)
         self.outcome.changed_count += len(changed)
         # What the job's row says is not enough: a load that was cut off may have left a later observation.
         observations = {
-            **{job_id: known.state.observation for job_id, known in held.items() if known.is_settled},
-            **self._held.last_observations([job.job_id for job in changed]),
+            **{job_id: job.state.observation for job_id, job in known.items() if job.is_settled},
+            **self._known_jobs.last_observations([job.job_id for job in changed]),
         }
-        return [_Change(job, page.received_at, held.get(job.job_id), observations.get(job.job_id)) for job in changed]
+        return [_Change(job, page.received_at, known.get(job.job_id), observations.get(job.job_id)) for job in changed]
 
-    def _is_held(self, state: State, known: KnownJob | None) -> bool:
+    def _is_known(self, state: State, known: KnownJob | None) -> bool:
         """Tell whether the warehouse holds the job as it is, so that there is nothing to read or write."""
         if self._is_full or known is None or not known.is_settled or known.has_vanished:
             return False
@@ -336,7 +338,7 @@ class ListingReader:
         batch = rows_of_jobs(self._context, pending.seen)
         if pending.resources:
             table = ENTITY_TABLES[self._kind.entity.plural]
-            ranks = self._held.find_ranks(table, list(pending.resources)) if self._holds_resources else {}
+            ranks = self._known_jobs.find_ranks(table, list(pending.resources)) if self._holds_resources else {}
             # Not behind what is held: an older job's read must not undo a newer one's.
             newest = [
                 read for resource_id, read in pending.resources.items() if rank_of(*read) >= ranks.get(resource_id, "")
@@ -349,7 +351,7 @@ class ListingReader:
 
     def _iter_vanished(self) -> Iterator[Batch]:
         """Mark the jobs that had not finished and that the complete listing does not show."""
-        unfinished = self._held.unfinished()
+        unfinished = self._known_jobs.unfinished()
         is_gone = [job_id not in self._seen_ids for job_id in unfinished.column("job_id").to_pylist()]
         if any(is_gone):
             vanished = unfinished.filter(pa.array(is_gone))

@@ -22,7 +22,7 @@ import pyarrow as pa
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.extract.items import DataItemWithMeta
 
-from klaviyo_jobs.extract.known_jobs import KnownJobs
+from klaviyo_jobs.extract.known_jobs import Destination, KnownJobs
 from klaviyo_jobs.extract.listing import Batch, Listing, ListingOutcome, ListingReader
 from klaviyo_jobs.extract.prefetch import prefetch
 from klaviyo_jobs.extract.rows import RowContext
@@ -30,10 +30,11 @@ from klaviyo_jobs.model.tables import SEEN_RANK, TABLES, TOMBSTONE, Table
 
 
 class _Load:
-    """What the listings of one load share: its id, and the numbers of its rejected records."""
+    """What the listings of one load share: its id, its destination, and the numbers of its rejected records."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, pipeline: dlt.Pipeline | None) -> None:
         self.run_id = run_id
+        self.destination = Destination(pipeline)
         self.positions: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self.has_begun = False
 
@@ -62,16 +63,17 @@ class Loads:
 
     def iter_rows(self, listings: Sequence[Listing]) -> Iterator[DataItemWithMeta | None]:
         """
-        Read *listings* side by side and yield their rows, each Arrow table marked with the table it belongs to.
+        Read *listings* in turn and yield their rows, each Arrow table marked with the table it belongs to.
 
         None is yielded while nothing is ready: dlt goes on with another resource then.
         """
-        load, pipeline = self._running_load()
+        load = self._running_load()
         is_first, load.has_begun = not load.has_begun, True
         if is_first:
             for table in self._tables:
                 yield with_merge_hints(table, table.schema.empty_table())
         with ExitStack() as stack:
+            destination = stack.enter_context(load.destination)
             readers = []
             clients = []
             for listing in listings:
@@ -82,7 +84,7 @@ class Loads:
                 reader = ListingReader(
                     listing,
                     context=RowContext(account, kind, load.run_id, listing.client.revision),
-                    held=stack.enter_context(KnownJobs(pipeline, account, kind.name)),
+                    known_jobs=KnownJobs(destination, account, kind.name),
                     positions=load.positions[account],
                 )
                 readers.append(reader)
@@ -104,13 +106,13 @@ class Loads:
             if self._outcomes is None and reader.outcome.error is not None:
                 raise reader.outcome.error
 
-    def _running_load(self) -> tuple[_Load, dlt.Pipeline | None]:
-        """Return the load that reads the source, and its pipeline; without one where someone iterates by hand."""
+    def _running_load(self) -> _Load:
+        """Return the load that reads the source; one without a pipeline where someone iterates by hand."""
         try:
             load_id, pipeline = dlt.current.load_package_state()["load_id"], dlt.current.pipeline()
         except CurrentLoadPackageStateNotAvailable:
             load_id, pipeline = self._id_without_pipeline, None
-        return self._loads.setdefault(load_id, _Load(load_id)), pipeline
+        return self._loads.setdefault(load_id, _Load(load_id, pipeline))
 
 
 def _round_robin(feeds: Iterable[Iterator[Batch | None]]) -> Iterator[Batch | None]:

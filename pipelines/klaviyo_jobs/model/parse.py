@@ -95,15 +95,15 @@ def peek_state(kind: JobKind, raw: msgspec.Raw) -> tuple[str, State] | None:
     None means that it has to be parsed to know.
     """
     try:
-        glimpse = _decode_peek(raw)
+        peeked = _decode_peek(raw)
     except _UNDECODABLE:
         return None
-    attributes = glimpse.attributes
-    job_id = glimpse.id or attributes.job_id
+    attributes = peeked.attributes
+    job_id = peeked.id or attributes.job_id
     times = (attributes.created_at, attributes.completed_at, attributes.expires_at)
     if not job_id or any(time is not None and time.tzinfo is None for time in times):
         return None
-    relationship = (glimpse.relationships or {}).get(kind.entity.plural)
+    relationship = (peeked.relationships or {}).get(kind.entity.plural)
     observation = Observation(
         attributes.status,
         attributes.total_count,
