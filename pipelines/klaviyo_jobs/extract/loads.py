@@ -109,10 +109,13 @@ class Loads:
     def _running_load(self) -> _Load:
         """Return the load that reads the source; one without a pipeline where someone iterates by hand."""
         try:
-            load_id, pipeline = dlt.current.load_package_state()["load_id"], dlt.current.pipeline()
+            load_id = dlt.current.load_package_state()["load_id"]
         except CurrentLoadPackageStateNotAvailable:
-            load_id, pipeline = self._id_without_pipeline, None
-        return self._loads.setdefault(load_id, _Load(load_id, pipeline))
+            return self._loads.setdefault(self._id_without_pipeline, _Load(self._id_without_pipeline, None))
+        if load_id not in self._loads:
+            # Asked once a load: dlt resolves its configuration for the answer.
+            self._loads[load_id] = _Load(load_id, dlt.current.pipeline())
+        return self._loads[load_id]
 
 
 def _round_robin(feeds: Iterable[Iterator[Batch | None]]) -> Iterator[Batch | None]:
