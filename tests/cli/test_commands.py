@@ -25,52 +25,7 @@ from klaviyo_jobs.cli.app import app
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_sandbox import Fault, Job, JobError, Sandbox, related_id
 from support.loads import NOW, Load, Warehouse
-
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith("SOURCES__")},
-    "COLUMNS": "160",
-    "NO_COLOR": "1",
-    "RUNTIME__DLTHUB_TELEMETRY": "false",
-}
-
-
-def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `klaviyo-jobs` in *folder* with *environment* beside the machine's own."""
-    return subprocess.run(
-        [sys.executable, "-m", "klaviyo_jobs", *arguments],
-        cwd=folder,
-        env={**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt"), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def settings(sandbox: Sandbox, **others: str) -> dict[str, str]:
-    """The environment that points the command at *sandbox*."""
-    given = {"base_url": sandbox.base_url, "api_key": sandbox.key, **others}
-    return {f"SOURCES__KLAVIYO_JOBS__{name.upper()}": value for name, value in given.items()}
-
-
-def assert_failed(
-    ended: subprocess.CompletedProcess[str], exit_code: int, message: str, *, data: str, next_step: str
-) -> None:
-    """The process ended with *exit_code* and the three parts of a message on stderr, and no traceback or key."""
-    assert ended.returncode == exit_code, ended.stderr
-    lines = ended.stderr.splitlines()
-    [start] = [number for number, line in enumerate(lines) if re.match(r"\w+Error: ", line)]
-    assert re.search(message, lines[start])
-    assert lines[start + 1].startswith("  Data: ")
-    assert re.search(data, lines[start + 1])
-    assert lines[start + 2].startswith("  Next: ")
-    assert re.search(next_step, lines[start + 2])
-    assert "Traceback" not in ended.stderr + ended.stdout
-    assert_no_key(ended)
-
-
-def assert_no_key(ended: subprocess.CompletedProcess[str]) -> None:
-    assert "pk_" not in ended.stdout + ended.stderr
+from support.processes import ENVIRONMENT, assert_failed, assert_no_key, command, settings
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from cli.test_commands import ENVIRONMENT, assert_no_key, command, settings
 from klaviyo_jobs.cli.logs import JsonLines, TextLines
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_sandbox import Fault, Sandbox
 from support.loads import NOW
+from support.processes import ENVIRONMENT, assert_no_key, command, settings
 
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 

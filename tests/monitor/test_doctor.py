@@ -17,11 +17,11 @@ import duckdb
 import pendulum
 import pytest
 
-from cli.test_commands import assert_no_key, command, settings
 from klaviyo_jobs import __version__
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_sandbox import Fault, Sandbox
 from support.loads import Load, Warehouse
+from support.processes import assert_no_key, command, settings
 
 TODAY = pendulum.today("UTC").date()
 # A revision as old as this is stable whenever the tests run.

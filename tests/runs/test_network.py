@@ -14,7 +14,12 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from extract.test_source import (
+from klaviyo_jobs.api.pacing import Budget, least_seconds, parse_limit
+from klaviyo_jobs.model.kinds import RateLimit
+from klaviyo_jobs.runs.run import run
+from klaviyo_jobs.settings import Settings
+from klaviyo_sandbox import Fault, Job, RateLimits, Sandbox, related_id
+from support.expected import (
     expected_errors,
     expected_jobs,
     expected_linkages,
@@ -22,11 +27,6 @@ from extract.test_source import (
     loaded_jobs,
     loaded_linkages,
 )
-from klaviyo_jobs.api.pacing import Budget, least_seconds, parse_limit
-from klaviyo_jobs.model.kinds import RateLimit
-from klaviyo_jobs.runs.run import run
-from klaviyo_jobs.settings import Settings
-from klaviyo_sandbox import Fault, Job, RateLimits, Sandbox, related_id
 from support.loads import NOW, Load, Warehouse
 
 

@@ -24,20 +24,10 @@ from klaviyo_jobs.runs.run import run
 from klaviyo_jobs.warehouse.lock import RunLock
 from klaviyo_sandbox import Fault, Job, RawJob, Sandbox
 from support.loads import NOW, Load, Warehouse
+from support.processes import reader
 
 HOUR = dt.timedelta(hours=1)
 STEPS = ["lock", "recover", "recall", "extract", "load", "views", "checks", "ledger", "unlock"]
-
-
-@contextmanager
-def reader(path: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    """Another program that has the file open for reading."""
-    code = f"import duckdb,time; c=duckdb.connect({str(path)!r}, read_only=True); print('open', flush=True); time.sleep({seconds})"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield process
-        process.kill()
 
 
 @contextmanager

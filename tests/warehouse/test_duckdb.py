@@ -12,8 +12,8 @@ import pytest
 
 from klaviyo_jobs.errors import PartialError, WarehouseError
 from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse, warehouse_errors
-from runs.test_run_life import reader
 from support.loads import Load, Warehouse
+from support.processes import reader
 
 
 def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""The command, and readers of its warehouse, as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from klaviyo_sandbox import Sandbox
+
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("SOURCES__")},
+    "COLUMNS": "160",
+    "NO_COLOR": "1",
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+}
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `klaviyo-jobs` in *folder* with *environment* beside the machine's own."""
+    return subprocess.run(
+        [sys.executable, "-m", "klaviyo_jobs", *arguments],
+        cwd=folder,
+        env={**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt"), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def settings(sandbox: Sandbox, **others: str) -> dict[str, str]:
+    """The environment that points the command at *sandbox*."""
+    given = {"base_url": sandbox.base_url, "api_key": sandbox.key, **others}
+    return {f"SOURCES__KLAVIYO_JOBS__{name.upper()}": value for name, value in given.items()}
+
+
+def assert_failed(
+    ended: subprocess.CompletedProcess[str], exit_code: int, message: str, *, data: str, next_step: str
+) -> None:
+    """The process ended with *exit_code* and the three parts of a message on stderr, and no traceback or key."""
+    assert ended.returncode == exit_code, ended.stderr
+    lines = ended.stderr.splitlines()
+    [start] = [number for number, line in enumerate(lines) if re.match(r"\w+Error: ", line)]
+    assert re.search(message, lines[start])
+    assert lines[start + 1].startswith("  Data: ")
+    assert re.search(data, lines[start + 1])
+    assert lines[start + 2].startswith("  Next: ")
+    assert re.search(next_step, lines[start + 2])
+    assert "Traceback" not in ended.stderr + ended.stdout
+    assert_no_key(ended)
+
+
+def assert_no_key(ended: subprocess.CompletedProcess[str]) -> None:
+    """The process wrote nothing that looks like a key."""
+    assert "pk_" not in ended.stdout + ended.stderr
+
+
+@contextmanager
+def reader(path: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """Another program that has the file open for reading."""
+    code = f"import duckdb,time; c=duckdb.connect({str(path)!r}, read_only=True); print('open', flush=True); time.sleep({seconds})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
