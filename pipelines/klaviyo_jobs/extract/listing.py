@@ -1,9 +1,9 @@
 """
 Read one listing: its pages, what is new or changed on them, the details of those jobs, and the listing's ledger row.
 
-In:     a client of one account, a job kind, and what the warehouse holds.
+In:     a client of one account, a job kind, and what the warehouse knows of its jobs.
 Out:    batches: Arrow tables by table name, each batch complete for the jobs in it; last of all, the ledger row.
-Rules:  a job that the warehouse holds unchanged is not written again, nor is its detail read. A job that has not
+Rules:  a job that the warehouse knows unchanged is not written again, nor is its detail read. A job that has not
         finished and that a complete listing does not show has vanished. A failed listing keeps what it has read, says
         so in the ledger, and concludes nothing from absence.
 """
@@ -25,7 +25,7 @@ import pyarrow as pa
 from klaviyo_jobs.api.client import CONNECTIONS, Answer, Client, Meter
 from klaviyo_jobs.api.paging import Page, iter_pages
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, StatusError
-from klaviyo_jobs.extract.known_jobs import KnownJob, KnownJobs
+from klaviyo_jobs.extract.known_jobs import KnownJob, KnownJobs, ListingKey
 from klaviyo_jobs.extract.rows import (
     RowContext,
     SeenJob,
@@ -60,13 +60,18 @@ class Listing:
         client: Reads the API for the account.
         kind: Which of the nine listings.
         includes: Whether the detail of each new or changed job is read, with its included resources.
-        is_full: Whether every job is read again, held or not.
+        is_full: Whether every job is read again, known or not.
     """
 
     client: Client
     kind: JobKind
     includes: bool
     is_full: bool = False
+
+    @property
+    def key(self) -> ListingKey:
+        """The account's label and the kind's name, by which the warehouse knows the listing's jobs."""
+        return self.client.account, self.kind.name
 
 
 @dataclass(slots=True)
@@ -99,7 +104,7 @@ class ListingOutcome:
 
 @dataclass(slots=True)
 class _Change:
-    """A job that is new or changed: how it was last read, and what the warehouse held of it before."""
+    """A job that is new or changed: how it was last read, and what the warehouse knew of it before."""
 
     job: Job
     read_at: dt.datetime
@@ -152,7 +157,7 @@ class ListingReader:
     Args:
         listing: What to read.
         context: The columns that all its rows share.
-        held: What the warehouse holds, open.
+        known: What the warehouse knows of its jobs.
         positions: Numbers the rejected records of the account in this run.
     """
 
@@ -161,7 +166,7 @@ class ListingReader:
         listing: Listing,
         *,
         context: RowContext,
-        held: KnownJobs,
+        known: KnownJobs,
         positions: Iterator[int],
     ) -> None:
         self._client = listing.client
@@ -169,13 +174,12 @@ class ListingReader:
         self._includes = listing.includes
         self._is_full = listing.is_full
         self._context = context
-        self._held = held
+        self._known = known
         self._positions = positions
         self._pending = _Pending()
         self._seen_ids: set[str] = set()
         self._may_conclude_absence = True
         self._outage: KlaviyoJobsError | None = None
-        self._holds_resources = False
         self.outcome = ListingOutcome(listing.client.account, listing.kind)
 
     def iter_batches(self) -> Generator[Batch]:
@@ -185,8 +189,6 @@ class ListingReader:
         An error of the API ends the listing, not the iteration: it stands in `outcome.error` and in the ledger.
         """
         started_at = pendulum.now("UTC")
-        # In a new warehouse there is nothing that a read could fall behind.
-        self._holds_resources = self._includes and not self._held.is_empty(ENTITY_TABLES[self._kind.entity.plural])
         try:
             if self._includes:
                 yield from self._iter_with_details()
@@ -240,13 +242,13 @@ class ListingReader:
                     self._finish(*under_way.popleft())
 
     def _changes_on(self, page: Page) -> list[_Change]:
-        """Return the jobs of *page* that are new to the warehouse or differ from what it holds."""
-        glimpses = [peek_state(self._kind, raw) for raw in page.data]
-        held = self._held.find([glimpse[0] for glimpse in glimpses if glimpse])
+        """Return the jobs of *page* that are new to the warehouse or differ from what it knows."""
+        peeks = [peek_state(self._kind, raw) for raw in page.data]
+        known = self._known.find([job_id for job_id, _ in filter(None, peeks)])
         to_parse: list[tuple[int, msgspec.Raw]] = []
-        for index, (glimpse, raw) in enumerate(zip(glimpses, page.data, strict=True)):
-            if glimpse and self._is_held(glimpse[1], held.get(glimpse[0])):
-                self._seen_ids.add(glimpse[0])
+        for index, (peek, raw) in enumerate(zip(peeks, page.data, strict=True)):
+            if peek and self._is_unchanged(peek[1], known.get(peek[0])):
+                self._seen_ids.add(peek[0])
             else:
                 to_parse.append((index, raw))
         parsed = parse_page(self._kind, to_parse)
@@ -255,21 +257,21 @@ class ListingReader:
         self._may_conclude_absence &= len(parsed.jobs) == len(to_parse)
         # The list may move while it is read, and show a job on two pages.
         jobs = {job.job_id: job for job in reversed(parsed.jobs) if job.job_id not in self._seen_ids}
-        held |= self._held.find([job_id for job_id in jobs if job_id not in held])
-        changed = [job for job in reversed(jobs.values()) if not self._is_held(job.state, held.get(job.job_id))]
+        known |= self._known.find([job_id for job_id in jobs if job_id not in known])
+        changed = [job for job in reversed(jobs.values()) if not self._is_unchanged(job.state, known.get(job.job_id))]
         self._seen_ids.update(jobs)
         self.outcome.page_count = page.number
         self.outcome.job_count = len(self._seen_ids)
         self.outcome.changed_count += len(changed)
         # What the job's row says is not enough: a load that was cut off may have left a later observation.
         observations = {
-            **{job_id: known.state.observation for job_id, known in held.items() if known.is_settled},
-            **self._held.last_observations([job.job_id for job in changed]),
+            **{job_id: before.state.observation for job_id, before in known.items() if before.is_settled},
+            **self._known.last_observations([job.job_id for job in changed]),
         }
-        return [_Change(job, page.received_at, held.get(job.job_id), observations.get(job.job_id)) for job in changed]
+        return [_Change(job, page.received_at, known.get(job.job_id), observations.get(job.job_id)) for job in changed]
 
-    def _is_held(self, state: State, known: KnownJob | None) -> bool:
-        """Tell whether the warehouse holds the job as it is, so that there is nothing to read or write."""
+    def _is_unchanged(self, state: State, known: KnownJob | None) -> bool:
+        """Tell whether the warehouse knows the job as it is, so that there is nothing to read or write."""
         if self._is_full or known is None or not known.is_settled or known.has_vanished:
             return False
         return known.state == state and not (self._includes and known.detail_read_at is None)
@@ -329,8 +331,8 @@ class ListingReader:
         batch = rows_of_jobs(self._context, pending.seen)
         if pending.resources:
             table = ENTITY_TABLES[self._kind.entity.plural]
-            ranks = self._held.find_ranks(table, list(pending.resources)) if self._holds_resources else {}
-            # Not behind what is held: an older job's read must not undo a newer one's.
+            ranks = self._known.find_ranks(table, list(pending.resources))
+            # Not behind what is stored: an older job's read must not undo a newer one's.
             newest = [
                 read for resource_id, read in pending.resources.items() if rank_of(*read) >= ranks.get(resource_id, "")
             ]
@@ -342,11 +344,9 @@ class ListingReader:
 
     def _iter_vanished(self) -> Iterator[Batch]:
         """Mark the jobs that had not finished and that the complete listing does not show."""
-        unfinished = self._held.unfinished()
-        is_gone = [job_id not in self._seen_ids for job_id in unfinished.column("job_id").to_pylist()]
-        if any(is_gone):
-            vanished = unfinished.filter(pa.array(is_gone))
-            yield {JOBS.name: rows_of_vanished(vanished, self._context.run_id, pendulum.now("UTC"))}
+        absent = self._known.absent(self._seen_ids)
+        if absent.num_rows:
+            yield {JOBS.name: rows_of_vanished(absent, self._context.run_id, pendulum.now("UTC"))}
 
     def _ledger_row(self, started_at: dt.datetime) -> pa.Table:
         outcome = self.outcome

@@ -1,7 +1,7 @@
 """
 Turn listings into the rows of one load, several of them in turn, each Arrow table marked for dlt.
 
-In:     the listings of one resource, and the pipeline that runs.
+In:     the listings of one resource, and the pipeline that runs, whose destination is asked what it knows.
 Out:    Arrow tables with the table they belong to and the merge they want; None while nothing is ready.
 Merges: every table has natural keys and dlt's delete-insert merge, so a batch loaded twice is harmless. Children are
         replaced job by job; a tombstone row deletes the children of a job that has none any more.
@@ -21,7 +21,7 @@ import pyarrow as pa
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.extract.items import DataItemWithMeta
 
-from klaviyo_jobs.extract.known_jobs import KnownJobs
+from klaviyo_jobs.extract.known_jobs import Recall
 from klaviyo_jobs.extract.listing import Batch, Listing, ListingOutcome, ListingReader
 from klaviyo_jobs.extract.prefetch import prefetch
 from klaviyo_jobs.extract.rows import RowContext
@@ -29,10 +29,11 @@ from klaviyo_jobs.model.tables import SEEN_RANK, TABLES, TOMBSTONE, Table
 
 
 class _Load:
-    """What the listings of one load share: its id, and the numbers of its rejected records."""
+    """What the listings of one load share: its id, what the warehouse knows, and the numbers of rejected records."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, recall: Recall) -> None:
         self.run_id = run_id
+        self.recall = recall
         self.positions: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self.has_begun = False
 
@@ -42,17 +43,20 @@ class Loads:
     Turns listings into rows, each load with an id of its own: the load id of dlt, which is our run id.
 
     Args:
+        listings: All that a load may read, so that the warehouse is asked once for all of them.
         tables: Every table that a load makes, even an empty one.
         outcomes: Collects how each listing went, or None to raise the first failure.
-        on_recalled: Called with the id of each load, when its first listing knows what the warehouse holds.
+        on_recalled: Called with the id of each load, when it is known what the warehouse knows.
     """
 
     def __init__(
         self,
+        listings: Sequence[Listing],
         tables: Sequence[Table],
         outcomes: list[ListingOutcome] | None,
         on_recalled: Callable[[str], None] | None,
     ) -> None:
+        self._keys = [listing.key for listing in listings]
         self._tables = tables
         self._outcomes = outcomes
         self._on_recalled = on_recalled
@@ -65,27 +69,29 @@ class Loads:
 
         None is yielded while nothing is ready: dlt goes on with another resource then.
         """
-        load, pipeline = self._running_load()
-        is_first, load.has_begun = not load.has_begun, True
-        if is_first:
-            for table in self._tables:
-                yield with_merge_hints(table, table.schema.empty_table())
+        load = self._running_load()
         with ExitStack() as stack:
+            stack.enter_context(load.recall)
+            if not load.has_begun:
+                load.has_begun = True
+                if self._on_recalled is not None:
+                    self._on_recalled(load.run_id)
+                for table in self._tables:
+                    yield with_merge_hints(table, table.schema.empty_table())
             readers = []
             for listing in listings:
                 account, kind = listing.client.account, listing.kind
                 reader = ListingReader(
                     listing,
                     context=RowContext(account, kind, load.run_id, listing.client.revision),
-                    held=stack.enter_context(KnownJobs(pipeline, account, kind.name)),
+                    known=load.recall.known_jobs(*listing.key),
                     positions=load.positions[account],
                 )
                 readers.append(reader)
                 if self._outcomes is not None:
                     self._outcomes.append(reader.outcome)
-            if is_first and self._on_recalled is not None:
-                self._on_recalled(load.run_id)
-            for batch in _round_robin(readers, stack):
+            feeds = [stack.enter_context(closing(prefetch(each.iter_batches(), each.outcome.name))) for each in readers]
+            for batch in _round_robin(feeds):
                 if batch is None:
                     yield None
                     continue
@@ -95,20 +101,25 @@ class Loads:
             if self._outcomes is None and reader.outcome.error is not None:
                 raise reader.outcome.error
 
-    def _running_load(self) -> tuple[_Load, dlt.Pipeline | None]:
-        """Return the load that reads the source, and its pipeline; without one where someone iterates by hand."""
+    def _running_load(self) -> _Load:
+        """Return the load that reads the source; one without a pipeline where someone iterates by hand."""
+        pipeline = None
         try:
-            load_id, pipeline = dlt.current.load_package_state()["load_id"], dlt.current.pipeline()
+            load_id = dlt.current.load_package_state()["load_id"]
+            if load_id not in self._loads:
+                pipeline = dlt.current.pipeline()
         except CurrentLoadPackageStateNotAvailable:
-            load_id, pipeline = self._id_without_pipeline, None
-        return self._loads.setdefault(load_id, _Load(load_id)), pipeline
+            load_id = self._id_without_pipeline
+        if load_id not in self._loads:
+            # A source may be loaded again and again: what earlier loads knew is no longer true.
+            self._loads = {other_id: load for other_id, load in self._loads.items() if load.recall.is_open}
+            self._loads[load_id] = _Load(load_id, Recall(pipeline, self._keys))
+        return self._loads[load_id]
 
 
-def _round_robin(readers: Iterable[ListingReader], stack: ExitStack) -> Iterator[Batch | None]:
-    """Yield the batches of all *readers* as they come, and None while none is ready; *stack* ends their threads."""
-    under_way = deque(
-        stack.enter_context(closing(prefetch(reader.iter_batches(), reader.outcome.name))) for reader in readers
-    )
+def _round_robin(feeds: Iterable[Iterator[Batch | None]]) -> Iterator[Batch | None]:
+    """Yield the batches of all *feeds* as they come, and None while none is ready."""
+    under_way = deque(feeds)
     while under_way:
         for _ in range(len(under_way)):
             batches = under_way.popleft()

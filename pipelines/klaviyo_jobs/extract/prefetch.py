@@ -1,9 +1,11 @@
 """
 Run an iterator in a thread of its own, a few items ahead of its reader.
 
-dlt resolves its configuration in contexts that the threads of its own pool share; opening a destination's client in
-several of them at once breaks those contexts. So everything that asks dlt stays in the thread that dlt extracts in,
-and what waits for the network runs here.
+In:     an iterator that waits, for the network as a rule.
+Out:    its items, its end or its error, in order; None while there is none yet.
+Never:  what resolves dlt's configuration. dlt resolves it in contexts that the threads of its own pool share; opening a
+        destination's client in several of them at once breaks those contexts. So the one connection of a load is
+        opened and closed in the thread that dlt extracts in, and what runs here only asks over it, in turn.
 """
 
 from __future__ import annotations

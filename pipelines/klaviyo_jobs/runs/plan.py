@@ -21,7 +21,7 @@ import dlt
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from klaviyo_jobs.api.pacing import least_seconds
-from klaviyo_jobs.extract.known_jobs import KnownJobs
+from klaviyo_jobs.extract.known_jobs import Recall
 from klaviyo_jobs.extract.listing import Listing, ListingOutcome, ListingReader
 from klaviyo_jobs.extract.rows import RowContext
 from klaviyo_jobs.extract.source import SCHEMA_NAME
@@ -48,11 +48,12 @@ def plan_run(listings: Sequence[Listing], warehouse: Path) -> list[ListingOutcom
                 destination=dlt.destinations.duckdb(_readable(warehouse)),
                 dataset_name=RAW_SCHEMA,
             )
+        recall = stack.enter_context(Recall(pipeline, [listing.key for listing in listings]))
         readers = [
             ListingReader(
                 listing,
                 context=RowContext(listing.client.account, listing.kind, "", listing.client.revision),
-                held=stack.enter_context(KnownJobs(pipeline, listing.client.account, listing.kind.name)),
+                known=recall.known_jobs(*listing.key),
                 positions=itertools.count(),
             )
             for listing in listings
