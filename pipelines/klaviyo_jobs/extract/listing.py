@@ -14,8 +14,8 @@ import datetime as dt
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -75,9 +75,32 @@ class Listing:
 
 
 @dataclass(slots=True)
-class ListingOutcome:
+class ListingCounts(Meter):
     """
-    How one listing goes or went: the numbers of its ledger row, and what else there is to tell.
+    What one listing counts. Every public field, those of `Meter` included, is a column of `klaviyo_raw.listings`.
+
+    Attributes:
+        page_count: Pages read.
+        job_count: Jobs that they showed.
+        changed_count: Jobs among them that were new or changed.
+        detail_count: Details read; in a dry run, those that a run would read.
+        rejected_count: Records that could not be read.
+    """
+
+    page_count: int = 0
+    job_count: int = 0
+    changed_count: int = 0
+    detail_count: int = 0
+    rejected_count: int = 0
+
+
+_COUNTS: Final = [name for name in LISTINGS.schema.names if name in {each.name for each in fields(ListingCounts)}]
+
+
+@dataclass(slots=True, kw_only=True)
+class ListingOutcome(ListingCounts):
+    """
+    How one listing goes or went: what it counts, and what else there is to tell.
 
     Attributes:
         unmodelled: Names of members that no column models; their values are in the columns `extra`.
@@ -86,20 +109,22 @@ class ListingOutcome:
 
     account: str
     kind: JobKind
-    page_count: int = 0
-    job_count: int = 0
-    changed_count: int = 0
-    detail_count: int = 0
-    rejected_count: int = 0
     is_complete: bool = False
     unmodelled: set[str] = field(default_factory=set)
     error: KlaviyoJobsError | None = None
-    meter: Meter = field(default_factory=Meter)
 
     @property
     def name(self) -> str:
         """The listing's name in messages and logs, e.g. `default/item-create`."""
         return f"{self.account}/{self.kind.name}"
+
+    def columns(self) -> dict[str, Any]:
+        """Return the outcome in columns of `klaviyo_raw.listings`, which are the members of its JSON object too."""
+        return {
+            "is_complete": self.is_complete,
+            **{name: getattr(self, name) for name in _COUNTS},
+            "error": self.error.headline if self.error else None,
+        }
 
 
 @dataclass(slots=True)
@@ -180,7 +205,7 @@ class ListingReader:
         self._seen_ids: set[str] = set()
         self._may_conclude_absence = True
         self._outage: KlaviyoJobsError | None = None
-        self.outcome = ListingOutcome(listing.client.account, listing.kind)
+        self.outcome = ListingOutcome(account=listing.client.account, kind=listing.kind)
 
     def iter_batches(self) -> Generator[Batch]:
         """
@@ -209,7 +234,7 @@ class ListingReader:
     def count_changes(self) -> None:
         """Read the pages only and count in `outcome` what a run would read and write; no detail is read."""
         try:
-            for page in iter_pages(self._client, self._kind, self.outcome.meter):
+            for page in iter_pages(self._client, self._kind, self.outcome):
                 changes = self._changes_on(page)
                 self.outcome.detail_count += len(changes) if self._includes else 0
             self.outcome.is_complete = True
@@ -217,7 +242,7 @@ class ListingReader:
             self.outcome.error = error
 
     def _iter_listed(self) -> Iterator[Batch]:
-        for page in iter_pages(self._client, self._kind, self.outcome.meter):
+        for page in iter_pages(self._client, self._kind, self.outcome):
             for change in self._changes_on(page):
                 self._pending.add(change.seen())
             if self._pending.is_full():
@@ -229,7 +254,7 @@ class ListingReader:
         threads = min(CONNECTIONS, 1 + int(self._client.limit_of(self._kind).burst * _ANSWER_SECONDS))
         with ThreadPoolExecutor(threads, thread_name_prefix=f"details-{self._kind.name}") as pool:
             try:
-                for page in iter_pages(self._client, self._kind, self.outcome.meter):
+                for page in iter_pages(self._client, self._kind, self.outcome):
                     for change in self._changes_on(page):
                         under_way.append((change, pool.submit(self._fetch_detail, change.job.job_id)))
                         if len(under_way) > 2 * threads:
@@ -285,7 +310,7 @@ class ListingReader:
             self._detail_path(job_id),
             decode_detail,
             kind=self._kind,
-            meter=self.outcome.meter,
+            meter=self.outcome,
             params={"include": self._kind.entity.plural},
         )
 
@@ -349,19 +374,6 @@ class ListingReader:
             yield {JOBS.name: rows_of_vanished(absent, self._context.run_id, pendulum.now("UTC"))}
 
     def _ledger_row(self, started_at: dt.datetime) -> pa.Table:
-        outcome = self.outcome
         return row_of_listing(
-            self._context,
-            started_at=started_at,
-            finished_at=pendulum.now("UTC"),
-            is_complete=outcome.is_complete,
-            page_count=outcome.page_count,
-            job_count=outcome.job_count,
-            changed_count=outcome.changed_count,
-            detail_count=outcome.detail_count,
-            rejected_count=outcome.rejected_count,
-            request_count=outcome.meter.request_count,
-            retry_count=outcome.meter.retry_count,
-            throttled_seconds=outcome.meter.throttled_seconds,
-            error=outcome.error.headline if outcome.error else None,
+            self._context, started_at=started_at, finished_at=pendulum.now("UTC"), **self.outcome.columns()
         )
