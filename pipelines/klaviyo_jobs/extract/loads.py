@@ -1,5 +1,5 @@
 """
-Turn listings into the rows of one load, several of them in turn, each Arrow table marked for dlt.
+Turn listings into the rows of one load, round robin, each Arrow table marked for dlt.
 
 In:     the listings of one resource, and the pipeline that runs, whose destination is asked what it knows.
 Out:    Arrow tables with the table they belong to and the merge they want; None while nothing is ready.
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -22,8 +22,8 @@ from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.extract.items import DataItemWithMeta
 
 from klaviyo_jobs.extract.known_jobs import Recall
-from klaviyo_jobs.extract.listing import Batch, Listing, ListingOutcome, ListingReader
-from klaviyo_jobs.extract.prefetch import prefetch
+from klaviyo_jobs.extract.listing import Listing, ListingOutcome, ListingReader
+from klaviyo_jobs.extract.prefetch import prefetch, round_robin
 from klaviyo_jobs.extract.rows import RowContext
 from klaviyo_jobs.model.tables import SEEN_RANK, TABLES, TOMBSTONE, Table
 
@@ -65,33 +65,21 @@ class Loads:
 
     def iter_rows(self, listings: Sequence[Listing]) -> Iterator[DataItemWithMeta | None]:
         """
-        Read *listings* side by side and yield their rows, each Arrow table marked with the table it belongs to.
+        Read *listings* round robin and yield their rows, each Arrow table marked with the table it belongs to.
 
         None is yielded while nothing is ready: dlt goes on with another resource then.
         """
         load = self._running_load()
-        with ExitStack() as stack:
-            stack.enter_context(load.recall)
+        with load.recall, ExitStack() as stack:
             if not load.has_begun:
                 load.has_begun = True
                 if self._on_recalled is not None:
                     self._on_recalled(load.run_id)
                 for table in self._tables:
                     yield with_merge_hints(table, table.schema.empty_table())
-            readers = []
-            for listing in listings:
-                account, kind = listing.client.account, listing.kind
-                reader = ListingReader(
-                    listing,
-                    context=RowContext(account, kind, load.run_id, listing.client.revision),
-                    known=load.recall.known_jobs(*listing.key),
-                    positions=load.positions[account],
-                )
-                readers.append(reader)
-                if self._outcomes is not None:
-                    self._outcomes.append(reader.outcome)
+            readers = [self._reader_of(listing, load) for listing in listings]
             feeds = [stack.enter_context(closing(prefetch(each.iter_batches(), each.outcome.name))) for each in readers]
-            for batch in _round_robin(feeds):
+            for batch in round_robin(feeds):
                 if batch is None:
                     yield None
                     continue
@@ -100,6 +88,18 @@ class Loads:
         for reader in readers:
             if self._outcomes is None and reader.outcome.error is not None:
                 raise reader.outcome.error
+
+    def _reader_of(self, listing: Listing, load: _Load) -> ListingReader:
+        account, revision = listing.client.account, listing.client.revision
+        reader = ListingReader(
+            listing,
+            context=RowContext(account, listing.kind, load.run_id, revision),
+            known=load.recall.known_jobs(*listing.key),
+            positions=load.positions[account],
+        )
+        if self._outcomes is not None:
+            self._outcomes.append(reader.outcome)
+        return reader
 
     def _running_load(self) -> _Load:
         """Return the load that reads the source; one without a pipeline where someone iterates by hand."""
@@ -115,24 +115,6 @@ class Loads:
             self._loads = {other_id: load for other_id, load in self._loads.items() if load.recall.is_open}
             self._loads[load_id] = _Load(load_id, Recall(pipeline, self._keys))
         return self._loads[load_id]
-
-
-def _round_robin(feeds: Iterable[Iterator[Batch | None]]) -> Iterator[Batch | None]:
-    """Yield the batches of all *feeds* as they come, and None while none is ready."""
-    under_way = deque(feeds)
-    while under_way:
-        for _ in range(len(under_way)):
-            batches = under_way.popleft()
-            try:
-                batch = next(batches)
-            except StopIteration:
-                continue
-            under_way.append(batches)
-            if batch is not None:
-                yield batch
-                break
-        else:
-            yield None
 
 
 def with_merge_hints(table: Table, rows: pa.Table) -> DataItemWithMeta:

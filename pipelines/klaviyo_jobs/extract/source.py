@@ -1,9 +1,9 @@
 """
-The dlt source: nine resources over nine listings.
+The dlt source: settings become listings, listings become resources. Reading them is the work of `loads.py`.
 
-In:     settings of the section `sources.klaviyo_jobs`.
-Out:    resources `item_create_jobs` ... `category_delete_jobs`. Each fills the tables of the schema `klaviyo_raw` with
-        Arrow tables, so dlt's row normaliser never sees a row.
+In:     settings of the section `sources.klaviyo_jobs`, as arguments or as dlt finds them.
+Out:    resources `item_create_jobs` ... `category_delete_jobs`, one a kind, each over the listings of all accounts.
+        They fill the tables of the schema `klaviyo_raw` with Arrow tables, so dlt's row normaliser never sees a row.
 """
 
 from __future__ import annotations
