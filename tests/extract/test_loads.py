@@ -15,8 +15,8 @@ def test_a_listing_that_is_left_off_waits_for_nothing_and_disturbs_no_other(sand
     """Its `Retry-After` is not waited for; another listing of the same account is read to its end, before and after."""
     sandbox.faults.append(Fault("429", "30", kind="item-create"))
     outcomes: list[ListingOutcome] = []
-    loads = Loads([], outcomes, None)
     left_off, read_on = build_listings(load.settings(kinds=["item-create", "category-create"]))
+    loads = Loads([left_off, read_on], [], outcomes, None)
     assert left_off.client is read_on.client
     rows = loads.iter_rows([left_off])
     until = time.monotonic() + 10

@@ -1,4 +1,4 @@
-"""An iterator in a thread of its own: everything arrives, in order, and nothing stays behind."""
+"""Iterators in threads of their own: everything arrives, in order and in turn, and nothing stays behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import pytest
 
-from klaviyo_jobs.extract.prefetch import ITEMS_AHEAD, prefetch
+from klaviyo_jobs.extract.prefetch import ITEMS_AHEAD, prefetch, round_robin
 
 
 def threads_called(name: str) -> list[threading.Thread]:
@@ -147,3 +147,23 @@ def test_the_iterator_itself_is_closed_when_the_reader_leaves_off() -> None:
     items.close()
 
     assert closed == ["holding"]
+
+
+def test_several_iterators_are_read_in_turn() -> None:
+    """One item of each a round; one that has ended is left out of the rounds that follow."""
+    items = list(round_robin([iter([1, 2, 3]), iter([10]), iter([100, 200])]))
+
+    assert items == [1, 10, 100, 2, 200, 3]
+
+
+def test_one_that_is_not_ready_holds_up_no_other() -> None:
+    """None is passed on only after a round in which no iterator had an item."""
+    slow: list[str | None] = [None, None, None, "slow"]
+    quick: list[str | None] = ["a", "b"]
+
+    assert list(round_robin([iter(slow), iter(quick)])) == ["a", "b", None, "slow"]
+
+
+def test_no_iterators_give_no_items() -> None:
+    """Nothing to read is no reason to wait."""
+    assert list(round_robin([])) == []

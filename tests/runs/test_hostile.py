@@ -489,7 +489,7 @@ def test_a_wait_of_a_day_is_not_begun(read_together: ReadTogether, case: str) ->
     ended = read_together(LONG_WAITS, case)
 
     assert_ended_early(ended, UnavailableError, "answered (429|503).* asks to wait", jobs=["GOOD"], within=10)
-    assert ended.outcome.meter.request_count == 2
+    assert ended.outcome.request_count == 2
 
 
 UNREADABLE_WAITS: Final = (
@@ -520,7 +520,7 @@ def test_a_wait_that_cannot_be_read_is_a_wait_of_our_own(
     ended = read_together(WAIT_CASES, case)
 
     assert_ended_early(ended, UnavailableError, "answered 429; gave up after 2 attempts", jobs=["GOOD"], within=10)
-    assert ended.outcome.meter.request_count == 3
+    assert ended.outcome.request_count == 3
 
 
 # Answers that are not what HTTP or the API promise.

@@ -76,7 +76,7 @@ def _log_progress(watched: list[list[ListingOutcome]], ended: threading.Event) -
         line = (
             f"reading: {done} of {len(outcomes)} listings done, {sum(each.job_count for each in outcomes):,} jobs, "
             f"{sum(each.detail_count for each in outcomes):,} details, "
-            f"{sum(each.meter.request_count for each in outcomes):,} calls"
+            f"{sum(each.request_count for each in outcomes):,} calls"
         )
         if outcomes and line != said:
             LOGGER.info("%s", line)

@@ -40,10 +40,10 @@ def render_listings(outcomes: list[ListingOutcome], *, is_plan: bool = False) ->
         "details": [f"{outcome.detail_count:,}" for outcome in outcomes],
         "rejected": [f"{outcome.rejected_count:,}" for outcome in outcomes],
         "calls": [
-            f"{outcome.page_count + outcome.detail_count if is_plan else outcome.meter.request_count:,}"
+            f"{outcome.page_count + outcome.detail_count if is_plan else outcome.request_count:,}"
             for outcome in outcomes
         ],
-        "retried": [f"{outcome.meter.retry_count:,}" for outcome in outcomes],
+        "retried": [f"{outcome.retry_count:,}" for outcome in outcomes],
         "state": [_state(outcome) for outcome in outcomes],
     }
     if len(set(columns["account"])) <= 1:
@@ -118,17 +118,4 @@ def summary_object(summary: RunSummary) -> dict[str, Any]:
 
 
 def outcome_object(outcome: ListingOutcome) -> dict[str, Any]:
-    return {
-        "account": outcome.account,
-        "job_kind": outcome.kind.name,
-        "is_complete": outcome.is_complete,
-        "page_count": outcome.page_count,
-        "job_count": outcome.job_count,
-        "changed_count": outcome.changed_count,
-        "detail_count": outcome.detail_count,
-        "rejected_count": outcome.rejected_count,
-        "request_count": outcome.meter.request_count,
-        "retry_count": outcome.meter.retry_count,
-        "throttled_seconds": outcome.meter.throttled_seconds,
-        "error": outcome.error.headline if outcome.error else None,
-    }
+    return {"account": outcome.account, "job_kind": outcome.kind.name, **outcome.columns()}

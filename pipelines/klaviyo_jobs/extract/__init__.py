@@ -1,5 +1,5 @@
 """
-The dlt source: one listing, read against what the warehouse knows.
+The dlt source: listings, each read against what the warehouse knows.
 
 In:     pages and details of `api`, and what the destination of the running pipeline knows of their jobs.
 Out:    dlt resources of Arrow tables, each batch complete for the jobs in it.

@@ -1,9 +1,9 @@
 """
 Read one listing: its pages, what is new or changed on them, the details of those jobs, and the listing's ledger row.
 
-In:     a client of one account, a job kind, and what the warehouse holds.
+In:     a client of one account, a job kind, and what the warehouse knows of its jobs.
 Out:    batches: Arrow tables by table name, each batch complete for the jobs in it; last of all, the ledger row.
-Rules:  a job that the warehouse holds unchanged is not written again, nor is its detail read. A job that has not
+Rules:  a job that the warehouse knows unchanged is not written again, nor is its detail read. A job that has not
         finished and that a complete listing does not show has vanished. A failed listing keeps what it has read, says
         so in the ledger, and concludes nothing from absence.
 """
@@ -14,8 +14,8 @@ import datetime as dt
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -25,7 +25,7 @@ import pyarrow as pa
 from klaviyo_jobs.api.client import CONNECTIONS, Answer, Client, Meter
 from klaviyo_jobs.api.paging import Page, iter_pages
 from klaviyo_jobs.errors import ClosedError, KeyRefusedError, KlaviyoJobsError, StatusError
-from klaviyo_jobs.extract.known_jobs import KnownJob, KnownJobs
+from klaviyo_jobs.extract.known_jobs import KnownJob, KnownJobs, ListingKey
 from klaviyo_jobs.extract.rows import (
     RowContext,
     SeenJob,
@@ -60,7 +60,7 @@ class Listing:
         client: Reads the API for the account.
         kind: Which of the nine listings.
         includes: Whether the detail of each new or changed job is read, with its included resources.
-        is_full: Whether every job is read again, held or not.
+        is_full: Whether every job is read again, known or not.
     """
 
     client: Client
@@ -68,11 +68,39 @@ class Listing:
     includes: bool
     is_full: bool = False
 
+    @property
+    def key(self) -> ListingKey:
+        """The account's label and the kind's name, by which the warehouse knows the listing's jobs."""
+        return self.client.account, self.kind.name
+
 
 @dataclass(slots=True)
-class ListingOutcome:
+class ListingCounts(Meter):
     """
-    How one listing goes or went: the numbers of its ledger row, and what else there is to tell.
+    What one listing counts. Every public field, those of `Meter` included, is a column of `klaviyo_raw.listings`.
+
+    Attributes:
+        page_count: Pages read.
+        job_count: Jobs that they showed.
+        changed_count: Jobs among them that were new or changed.
+        detail_count: Details read; in a dry run, those that a run would read.
+        rejected_count: Records that could not be read.
+    """
+
+    page_count: int = 0
+    job_count: int = 0
+    changed_count: int = 0
+    detail_count: int = 0
+    rejected_count: int = 0
+
+
+_COUNTS: Final = [name for name in LISTINGS.schema.names if name in {each.name for each in fields(ListingCounts)}]
+
+
+@dataclass(slots=True, kw_only=True)
+class ListingOutcome(ListingCounts):
+    """
+    How one listing goes or went: what it counts, and what else there is to tell.
 
     Attributes:
         unmodelled: Names of members that no column models; their values are in the columns `extra`.
@@ -81,25 +109,27 @@ class ListingOutcome:
 
     account: str
     kind: JobKind
-    page_count: int = 0
-    job_count: int = 0
-    changed_count: int = 0
-    detail_count: int = 0
-    rejected_count: int = 0
     is_complete: bool = False
     unmodelled: set[str] = field(default_factory=set)
     error: KlaviyoJobsError | None = None
-    meter: Meter = field(default_factory=Meter)
 
     @property
     def name(self) -> str:
         """The listing's name in messages and logs, e.g. `default/item-create`."""
         return f"{self.account}/{self.kind.name}"
 
+    def columns(self) -> dict[str, Any]:
+        """Return the outcome in columns of `klaviyo_raw.listings`, which are the members of its JSON object too."""
+        return {
+            "is_complete": self.is_complete,
+            **{name: getattr(self, name) for name in _COUNTS},
+            "error": self.error.headline if self.error else None,
+        }
+
 
 @dataclass(slots=True)
 class _Change:
-    """A job that is new or changed: how it was last read, and what the warehouse held of it before."""
+    """A job that is new or changed: how it was last read, and what the warehouse knew of it before."""
 
     job: Job
     read_at: dt.datetime
@@ -152,7 +182,7 @@ class ListingReader:
     Args:
         listing: What to read.
         context: The columns that all its rows share.
-        known_jobs: What the warehouse knows, open.
+        known: What the warehouse knows of its jobs.
         positions: Numbers the rejected records of the account in this run.
     """
 
@@ -161,7 +191,7 @@ class ListingReader:
         listing: Listing,
         *,
         context: RowContext,
-        known_jobs: KnownJobs,
+        known: KnownJobs,
         positions: Iterator[int],
     ) -> None:
         self._client = listing.client
@@ -169,14 +199,13 @@ class ListingReader:
         self._includes = listing.includes
         self._is_full = listing.is_full
         self._context = context
-        self._known_jobs = known_jobs
+        self._known = known
         self._positions = positions
         self._pending = _Pending()
         self._seen_ids: set[str] = set()
         self._may_conclude_absence = True
         self._outage: KlaviyoJobsError | None = None
-        self._holds_resources = False
-        self.outcome = ListingOutcome(listing.client.account, listing.kind)
+        self.outcome = ListingOutcome(account=listing.client.account, kind=listing.kind)
 
     def iter_batches(self) -> Generator[Batch]:
         """
@@ -186,10 +215,6 @@ class ListingReader:
         ClosedError is none, and is raised.
         """
         started_at = pendulum.now("UTC")
-        # In a new warehouse there is nothing that a read could fall behind.
-        self._holds_resources = self._includes and not self._known_jobs.is_empty(
-            ENTITY_TABLES[self._kind.entity.plural]
-        )
         try:
             if self._includes:
                 yield from self._iter_with_details()
@@ -212,7 +237,7 @@ class ListingReader:
     def count_changes(self) -> None:
         """Read the pages only and count in `outcome` what a run would read and write; no detail is read."""
         try:
-            for page in iter_pages(self._client, self._kind, self.outcome.meter):
+            for page in iter_pages(self._client, self._kind, self.outcome):
                 changes = self._changes_on(page)
                 self.outcome.detail_count += len(changes) if self._includes else 0
             self.outcome.is_complete = True
@@ -222,7 +247,7 @@ class ListingReader:
             self.outcome.error = error
 
     def _iter_listed(self) -> Iterator[Batch]:
-        for page in iter_pages(self._client, self._kind, self.outcome.meter):
+        for page in iter_pages(self._client, self._kind, self.outcome):
             for change in self._changes_on(page):
                 self._pending.add(change.seen())
             if self._pending.is_full():
@@ -234,7 +259,7 @@ class ListingReader:
         threads = min(CONNECTIONS, 1 + int(self._client.limit_of(self._kind).burst * _ANSWER_SECONDS))
         with ThreadPoolExecutor(threads, thread_name_prefix=f"details-{self._kind.name}") as pool:
             try:
-                for page in iter_pages(self._client, self._kind, self.outcome.meter):
+                for page in iter_pages(self._client, self._kind, self.outcome):
                     for change in self._changes_on(page):
                         under_way.append((change, pool.submit(self._fetch_detail, change.job.job_id)))
                         if len(under_way) > 2 * threads:
@@ -247,12 +272,12 @@ class ListingReader:
                     self._finish(*under_way.popleft())
 
     def _changes_on(self, page: Page) -> list[_Change]:
-        """Return the jobs of *page* that are new to the warehouse or differ from what it holds."""
+        """Return the jobs of *page* that are new to the warehouse or differ from what it knows."""
         peeks = [peek_state(self._kind, raw) for raw in page.data]
-        known = self._known_jobs.find([peek[0] for peek in peeks if peek])
+        known = self._known.find([job_id for job_id, _ in filter(None, peeks)])
         to_parse: list[tuple[int, msgspec.Raw]] = []
         for index, (peek, raw) in enumerate(zip(peeks, page.data, strict=True)):
-            if peek and self._is_known(peek[1], known.get(peek[0])):
+            if peek and self._is_unchanged(peek[1], known.get(peek[0])):
                 self._seen_ids.add(peek[0])
             else:
                 to_parse.append((index, raw))
@@ -262,21 +287,21 @@ class ListingReader:
         self._may_conclude_absence &= len(parsed.jobs) == len(to_parse)
         # The list may move while it is read, and show a job on two pages.
         jobs = {job.job_id: job for job in reversed(parsed.jobs) if job.job_id not in self._seen_ids}
-        known |= self._known_jobs.find([job_id for job_id in jobs if job_id not in known])
-        changed = [job for job in reversed(jobs.values()) if not self._is_known(job.state, known.get(job.job_id))]
+        known |= self._known.find([job_id for job_id in jobs if job_id not in known])
+        changed = [job for job in reversed(jobs.values()) if not self._is_unchanged(job.state, known.get(job.job_id))]
         self._seen_ids.update(jobs)
         self.outcome.page_count = page.number
         self.outcome.job_count = len(self._seen_ids)
         self.outcome.changed_count += len(changed)
         # What the job's row says is not enough: a load that was cut off may have left a later observation.
         observations = {
-            **{job_id: job.state.observation for job_id, job in known.items() if job.is_settled},
-            **self._known_jobs.last_observations([job.job_id for job in changed]),
+            **{job_id: before.state.observation for job_id, before in known.items() if before.is_settled},
+            **self._known.last_observations([job.job_id for job in changed]),
         }
         return [_Change(job, page.received_at, known.get(job.job_id), observations.get(job.job_id)) for job in changed]
 
-    def _is_known(self, state: State, known: KnownJob | None) -> bool:
-        """Tell whether the warehouse holds the job as it is, so that there is nothing to read or write."""
+    def _is_unchanged(self, state: State, known: KnownJob | None) -> bool:
+        """Tell whether the warehouse knows the job as it is, so that there is nothing to read or write."""
         if self._is_full or known is None or not known.is_settled or known.has_vanished:
             return False
         return known.state == state and not (self._includes and known.detail_read_at is None)
@@ -290,7 +315,7 @@ class ListingReader:
             self._detail_path(job_id),
             decode_detail,
             kind=self._kind,
-            meter=self.outcome.meter,
+            meter=self.outcome,
             params={"include": self._kind.entity.plural},
         )
 
@@ -338,8 +363,8 @@ class ListingReader:
         batch = rows_of_jobs(self._context, pending.seen)
         if pending.resources:
             table = ENTITY_TABLES[self._kind.entity.plural]
-            ranks = self._known_jobs.find_ranks(table, list(pending.resources)) if self._holds_resources else {}
-            # Not behind what is held: an older job's read must not undo a newer one's.
+            ranks = self._known.find_ranks(table, list(pending.resources))
+            # Not behind what is stored: an older job's read must not undo a newer one's.
             newest = [
                 read for resource_id, read in pending.resources.items() if rank_of(*read) >= ranks.get(resource_id, "")
             ]
@@ -351,26 +376,11 @@ class ListingReader:
 
     def _iter_vanished(self) -> Iterator[Batch]:
         """Mark the jobs that had not finished and that the complete listing does not show."""
-        unfinished = self._known_jobs.unfinished()
-        is_gone = [job_id not in self._seen_ids for job_id in unfinished.column("job_id").to_pylist()]
-        if any(is_gone):
-            vanished = unfinished.filter(pa.array(is_gone))
-            yield {JOBS.name: rows_of_vanished(vanished, self._context.run_id, pendulum.now("UTC"))}
+        absent = self._known.absent(self._seen_ids)
+        if absent.num_rows:
+            yield {JOBS.name: rows_of_vanished(absent, self._context.run_id, pendulum.now("UTC"))}
 
     def _ledger_row(self, started_at: dt.datetime) -> pa.Table:
-        outcome = self.outcome
         return row_of_listing(
-            self._context,
-            started_at=started_at,
-            finished_at=pendulum.now("UTC"),
-            is_complete=outcome.is_complete,
-            page_count=outcome.page_count,
-            job_count=outcome.job_count,
-            changed_count=outcome.changed_count,
-            detail_count=outcome.detail_count,
-            rejected_count=outcome.rejected_count,
-            request_count=outcome.meter.request_count,
-            retry_count=outcome.meter.retry_count,
-            throttled_seconds=outcome.meter.throttled_seconds,
-            error=outcome.error.headline if outcome.error else None,
+            self._context, started_at=started_at, finished_at=pendulum.now("UTC"), **self.outcome.columns()
         )

@@ -1,16 +1,18 @@
 """
-Run an iterator in a thread of its own, a few items ahead of its reader.
+Run iterators in threads of their own, each a few items ahead of its reader, and read several of them round robin.
 
-dlt resolves its configuration in contexts that the threads of its own pool share; opening a destination's client in
-several of them at once breaks those contexts. So everything that asks dlt stays in the thread that dlt extracts in,
-and what waits for the network runs here.
+In:     iterators that wait, for the network as a rule.
+Out:    the items of each, its end or its error, in order; None while there is none yet.
+Never:  what resolves dlt's configuration. dlt resolves it in contexts that the threads of its own pool share; opening a
+        destination's client in several of them at once breaks those contexts. So the one connection of a load is
+        opened and closed in the thread that dlt extracts in, and what runs here only asks over it, in turn.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -83,3 +85,21 @@ def prefetch(items: Iterator[T], name: str) -> Generator[T | None]:
             raise item.error
     finally:
         feed.stop()
+
+
+def round_robin(feeds: Iterable[Iterator[T | None]]) -> Iterator[T | None]:
+    """Yield the items of all *feeds*, one of each in turn, and None after a round in which none was ready."""
+    under_way = list(feeds)
+    while under_way:
+        is_idle = True
+        for feed in under_way.copy():
+            try:
+                item = next(feed)
+            except StopIteration:
+                under_way.remove(feed)
+                continue
+            if item is not None:
+                is_idle = False
+                yield item
+        if is_idle and under_way:
+            yield None

@@ -1,9 +1,9 @@
 """
-The dlt source: nine resources over nine listings.
+The dlt source: settings become listings, listings become resources. Reading them is the work of `loads.py`.
 
-In:     settings of the section `sources.klaviyo_jobs`.
-Out:    resources `item_create_jobs` ... `category_delete_jobs`. Each fills the tables of the schema `klaviyo_raw` with
-        Arrow tables, so dlt's row normaliser never sees a row.
+In:     settings of the section `sources.klaviyo_jobs`, as arguments or as dlt finds them.
+Out:    resources `item_create_jobs` ... `category_delete_jobs`, one a kind, each over the listings of all accounts.
+        They fill the tables of the schema `klaviyo_raw` with Arrow tables, so dlt's row normaliser never sees a row.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def klaviyo_jobs(
         include: Relationships whose resources are read from the details of new and changed create and update jobs:
             `categories` (the default), `items`, `variants`; an empty list reads no details.
         labels: Which of *accounts* to read; all by default.
-        full_refresh: Read and write every job that is listed, whatever the warehouse holds; history is kept.
+        full_refresh: Read and write every job that is listed, whatever the warehouse knows; history is kept.
         outcomes: Collects how each listing went. A failed listing is then only recorded, here and in the table
             `listings`, and the others are loaded; without it the first failure is raised and nothing is loaded.
     Returns:
@@ -88,7 +88,7 @@ def build_listings(
 
     Args:
         labels: The accounts to read; all by default.
-        full_refresh: Whether to read and write every job listed, held or not.
+        full_refresh: Whether to read and write every job listed, known or not.
     Raises:
         SettingError: A setting is missing or cannot be used.
     """
@@ -115,7 +115,7 @@ def build_source(
     Return the source of *listings* as the command reads them: failures go into *outcomes* and are not raised.
 
     Args:
-        on_recalled: Called with the run id when the first listing knows what the warehouse holds, and reading begins.
+        on_recalled: Called with the run id when it is known what the warehouse knows, and reading begins.
     """
     yield from _resources_of(listings, outcomes, on_recalled)
 
@@ -131,6 +131,7 @@ def _resources_of(
     # The table of categories always: that a kind does not include them now says nothing of the views on them.
     included = {"categories"} | {kind.entity.plural for kind, [first, *_] in by_kind.items() if first.includes}
     loads = Loads(
+        listings,
         [table for name, table in TABLES.items() if name not in ENTITY_TABLES or name in included],
         outcomes,
         on_recalled,

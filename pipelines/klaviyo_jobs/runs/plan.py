@@ -21,7 +21,7 @@ from typing import Final
 import dlt
 
 from klaviyo_jobs.api.pacing import least_seconds
-from klaviyo_jobs.extract.known_jobs import Destination, KnownJobs
+from klaviyo_jobs.extract.known_jobs import Recall
 from klaviyo_jobs.extract.listing import Listing, ListingOutcome, ListingReader
 from klaviyo_jobs.extract.rows import RowContext
 from klaviyo_jobs.extract.source import SCHEMA_NAME
@@ -48,14 +48,14 @@ def plan_run(listings: Sequence[Listing], warehouse: Path) -> list[ListingOutcom
                 destination=destination_of(warehouse, read_only=True),
                 dataset_name=RAW_SCHEMA,
             )
-        destination = stack.enter_context(Destination(pipeline))
+        recall = stack.enter_context(Recall(pipeline, [listing.key for listing in listings]))
         # Closed before the threads are joined: whoever leaves off does not wait for what they wait for.
         branches = {listing.client: listing.client.branch() for listing in listings}
         readers = [
             ListingReader(
                 replace(listing, client=branches[listing.client]),
                 context=RowContext(listing.client.account, listing.kind, "", listing.client.revision),
-                known_jobs=KnownJobs(destination, listing.client.account, listing.kind.name),
+                known=recall.known_jobs(*listing.key),
                 positions=itertools.count(),
             )
             for listing in listings

@@ -96,12 +96,12 @@ class RunSummary:
     @property
     def request_count(self) -> int:
         """Calls to the API, repeats included."""
-        return sum(outcome.meter.request_count for outcome in self.outcomes)
+        return sum(outcome.request_count for outcome in self.outcomes)
 
     @property
     def retry_count(self) -> int:
         """Calls that repeated a failed one."""
-        return sum(outcome.meter.retry_count for outcome in self.outcomes)
+        return sum(outcome.retry_count for outcome in self.outcomes)
 
     @property
     def error(self) -> KlaviyoJobsError | None:
