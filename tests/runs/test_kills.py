@@ -41,6 +41,7 @@ def test_a_run_killed_at_any_step_is_made_good_by_the_next() -> None:
     assert f"kills aimed at: {', '.join(f'{step} 1' for step in steps)}" in report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variants", [("faults", "pairs", "large"), ("leavers", "lost-directory", "full-disk")])
 def test_it_holds_in_other_circumstances(variants: tuple[str, ...]) -> None:
     """An API that fails, two runs at once, long loads, jobs that leave, a lost working directory, a full disk."""
