@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from klaviyo_jobs.errors import PartialError, WarehouseError
-from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse, warehouse_errors
+from klaviyo_jobs.warehouse.engines.duckdb import destination_of, open_warehouse, warehouse_errors
 from support.loads import Load, Warehouse
 from support.processes import reader
 
@@ -78,3 +78,17 @@ def test_a_table_that_is_refused_leaves_the_file_closed(warehouse: Warehouse) ->
         [sys.executable, "-c", f"import duckdb; duckdb.connect({str(warehouse.path)!r})"], check=False, timeout=30
     )
     assert (caught.value.exit_code, opened.returncode) == (7, 0)
+
+
+def test_dlts_destination_is_duckdb_by_name(tmp_path: Path) -> None:
+    """What a user sets for dlt's DuckDB, in the section `destination.duckdb`, is read."""
+    assert destination_of(tmp_path / "w.duckdb").destination_name == "duckdb"
+
+
+def test_what_dlt_sets_for_duckdb_is_resolved_once_a_load(tmp_path: Path) -> None:
+    """dlt asks for the capabilities ten times a load; the settings behind them are looked for the first time only."""
+    destination = destination_of(tmp_path / "w.duckdb")
+    first = destination.configuration(destination.spec(), accept_partial=True)
+
+    assert destination.configuration(destination.spec(), accept_partial=True) is first
+    assert destination.capabilities().supports_transactions

@@ -16,6 +16,7 @@ from typing import Any, Final
 import dlt
 from dlt.common.runtime.telemetry import stop_telemetry
 from dlt.common.schema.typing import VERSION_TABLE_NAME
+from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
 
 from klaviyo_jobs.extract.source import SCHEMA_NAME
@@ -72,8 +73,9 @@ def load(
             on_load(run_id)
         counts = pipeline.normalize().row_counts
         pipeline.load(raise_on_failed_jobs=True)
-        _forget_old_schemas(pipeline)
-        rows = _count_rows(pipeline, run_id, [name for name in TABLES if name in counts])
+        with pipeline.sql_client() as client:
+            _forget_old_schemas(client, pipeline.default_schema.stored_version_hash)
+            rows = _count_rows(client, run_id, [name for name in TABLES if name in counts])
     return Loaded(run_id, rows)
 
 
@@ -87,27 +89,23 @@ def set_dlt_defaults() -> None:
         stop_telemetry()
 
 
-def _count_rows(pipeline: dlt.Pipeline, run_id: str, tables: Iterable[str]) -> dict[str, int]:
+def _count_rows(client: SqlClientBase[Any], run_id: str, tables: Iterable[str]) -> dict[str, int]:
     """Count what the load left: less than it carried, where tombstones only delete and a resource came twice."""
     rows: dict[str, int] = {}
-    with pipeline.sql_client() as client:
-        for table in tables:
-            name = client.make_qualified_table_name(table)
-            [(rows[table],)] = client.execute_sql(f"select count(*) from {name} where run_id = %s", run_id) or [(0,)]
+    for table in tables:
+        name = client.make_qualified_table_name(table)
+        [(rows[table],)] = client.execute_sql(f"select count(*) from {name} where run_id = %s", run_id) or [(0,)]
     return rows
 
 
-def _forget_old_schemas(pipeline: dlt.Pipeline) -> None:
+def _forget_old_schemas(client: SqlClientBase[Any], version_hash: str) -> None:
     """
-    Delete dlt's stored copies of earlier schemas.
+    Delete dlt's stored copies of schemas other than that of *version_hash*.
 
     Resources that share tables make dlt write down as a new schema which of them wrote last, so nearly every load would
     leave 10 kB that nobody reads again.
     """
-    with pipeline.sql_client() as client:
-        for dataset in (client.dataset_name, client.staging_dataset_name):
-            with client.with_alternative_dataset_name(dataset):
-                versions = client.make_qualified_table_name(VERSION_TABLE_NAME)
-                client.execute_sql(
-                    f"delete from {versions} where version_hash <> %s", pipeline.default_schema.stored_version_hash
-                )
+    for dataset in (client.dataset_name, client.staging_dataset_name):
+        with client.with_alternative_dataset_name(dataset):
+            versions = client.make_qualified_table_name(VERSION_TABLE_NAME)
+            client.execute_sql(f"delete from {versions} where version_hash <> %s", version_hash)
