@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,8 @@ from typing import Any
 import pytest
 
 from klaviyo_jobs.model.kinds import KINDS
-from klaviyo_jobs.settings import Settings
 from klaviyo_sandbox import Fault, Job, JobError, RawJob, Sandbox, related_id
-from support.loads import NOW, Load, Warehouse
-
-HOUR = dt.timedelta(hours=1)
-DAY = dt.timedelta(days=1)
-TABLES = ("jobs", "job_errors", "job_linkages", "job_observations", "categories", "rejected_records")
-
-
-def contents(warehouse: Warehouse) -> dict[str, list[str]]:
-    """Every row of every table but the ledger, as text, in a fixed order."""
-    return {table: sorted(map(repr, warehouse.rows(f"from klaviyo_raw.{table}"))) for table in TABLES}
+from support.loads import HOUR, NOW, Load, Warehouse
 
 
 def test_quiet_runs_list_and_read_no_detail(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -29,7 +18,7 @@ def test_quiet_runs_list_and_read_no_detail(warehouse: Warehouse, tmp_path: Path
     with Sandbox("full", clock=NOW) as sandbox:
         load = Load(sandbox, warehouse)
         load()
-        first = contents(warehouse)
+        first = warehouse.contents()
         calls = []
         for _ in range(2):
             shutil.rmtree(tmp_path / "dlt", ignore_errors=True)
@@ -38,7 +27,7 @@ def test_quiet_runs_list_and_read_no_detail(warehouse: Warehouse, tmp_path: Path
             calls.append([request.endpoint for request in sandbox.requests])
 
     assert calls == [["list"] * 14] * 2
-    assert contents(warehouse) == first
+    assert warehouse.contents() == first
     assert warehouse.count("listings") == 27
     assert warehouse.count("jobs") == 350 + 230 + 7 * 40
 
@@ -108,48 +97,6 @@ def test_a_job_is_followed_from_state_to_state(sandbox: Sandbox, load: Load, war
     ) == [("queued", 0, 0), ("processing", 0, 0), ("processing", 1, 1), ("complete", 2, 2)]
     assert categories == [0, 0, 1, 2]
     assert warehouse.count("jobs") == 1
-
-
-def test_a_job_that_vanishes_is_marked_and_unmarked_when_it_returns(
-    sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only a complete listing says that an unfinished job is gone; when it is listed again it is not."""
-    monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0")
-    job = Job("item-create", "J1", NOW - HOUR, status="processing", total_count=1)
-    query = "select vanished_at is not null from klaviyo_raw.jobs"
-    sandbox.world.add(job)
-    load(kinds=["item-create"])
-    sandbox.world.remove("item-create", "J1")
-    sandbox.faults.append(Fault("status", "500"))
-    load(kinds=["item-create"])
-    after_incomplete = warehouse.value(query)
-    sandbox.faults.clear()
-    load(kinds=["item-create"])
-    after_complete = warehouse.value(query)
-    sandbox.world.add(job)
-    load(kinds=["item-create"])
-    after_return = warehouse.value(query)
-
-    assert (after_incomplete, after_complete, after_return) == (False, True, False)
-    assert warehouse.count("job_observations") == 1
-
-
-@pytest.mark.parametrize("status", ["complete", "cancelled"])
-def test_a_finished_job_that_expires_is_no_event(
-    status: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
-) -> None:
-    """Seven days after its creation the API forgets a job; the warehouse keeps it as it was."""
-    sandbox.world.add(
-        Job("item-create", "J1", NOW - HOUR, status=status, completed_at=NOW, total_count=1, completed_count=1)
-    )
-    load(kinds=["item-create"])
-    before = contents(warehouse)
-    sandbox.clock.advance(dt.timedelta(days=8))
-
-    summary = load(kinds=["item-create"])
-
-    assert summary.job_count == 0
-    assert contents(warehouse) == before
 
 
 def test_children_mirror_the_last_read_of_their_job(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
@@ -236,155 +183,6 @@ def test_an_unreadable_detail_leaves_the_job_to_the_next_run(
     ]
 
 
-def test_a_job_that_is_gone_when_its_detail_is_read_keeps_its_row(
-    sandbox: Sandbox, load: Load, warehouse: Warehouse
-) -> None:
-    """A 404 on a detail is a job that left in between: no error, and the listing's row stays."""
-    sandbox.world.add(
-        Job(
-            "category-create",
-            "C1",
-            NOW - HOUR,
-            completed_at=NOW,
-            total_count=1,
-            completed_count=1,
-            related_ids=[related_id("A")],
-        )
-    )
-    sandbox.faults.append(Fault("expired-job"))
-
-    summary = load(kinds=["category-create"])
-
-    assert summary.error is None
-    assert warehouse.rows("select job_id, status, detail_read_at from klaviyo_raw.jobs") == [("C1", "complete", None)]
-
-
-def test_details_asked_for_later_are_read_then(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
-    """Held jobs whose details were never read are read once their relationship is included."""
-    sandbox.world.add(
-        Job(
-            "item-create",
-            "J1",
-            NOW - HOUR,
-            completed_at=NOW,
-            total_count=1,
-            completed_count=1,
-            related_ids=[related_id("A")],
-        )
-    )
-    load(kinds=["item-create"])
-    sandbox.reset_requests()
-    for _ in range(2):
-        load(kinds=["item-create"], include=["items"])
-
-    assert [request.endpoint for request in sandbox.requests] == ["list", "detail", "list"]
-    assert warehouse.rows("select item_id, external_id, seen_in_job_id from klaviyo_raw.items") == [
-        ("$custom:::$default:::A", "A", "J1")
-    ]
-
-
-@pytest.mark.parametrize("operation", ["create", "update"])
-def test_items_and_variants_are_included_on_request(
-    operation: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
-) -> None:
-    """Documented attributes get columns of their type, free metadata stays JSON, prices keep their digits."""
-    sandbox.world.add(
-        Job(
-            f"item-{operation}",
-            "J1",
-            NOW - HOUR,
-            completed_at=NOW,
-            total_count=1,
-            completed_count=1,
-            related_ids=[related_id("I1")],
-        ),
-        Job(
-            f"variant-{operation}",
-            "J2",
-            NOW - HOUR,
-            completed_at=NOW,
-            total_count=1,
-            completed_count=1,
-            related_ids=[related_id("V1")],
-        ),
-    )
-    common = {"external_id": "X", "title": "Shirt", "description": "Blue", "price": 19.99, "published": True}
-    times = {"created": "2026-01-02T03:04:05.000006+00:00", "updated": "2026-01-03T00:00:00+00:00"}
-    metadata = {"images": ["http://img/1"], "custom_metadata": {"season": "summer", "rank": 1.5}}
-    sandbox.world.describe(
-        related_id("I1"), **common, **times, **metadata, url="http://shop/1", image_full_url="", image_thumbnail_url=""
-    )
-    sandbox.world.describe(
-        related_id("V1"),
-        **common,
-        **times,
-        **metadata,
-        sku="S-1",
-        inventory_policy=2,
-        inventory_quantity=3,
-        url=None,
-        image_full_url=None,
-        image_thumbnail_url=None,
-    )
-
-    load(kinds=[f"item-{operation}", f"variant-{operation}"], include=["items", "variants"])
-
-    shared = "external_id, title, description, cast(price as varchar), published, images, custom_metadata, epoch_us(created_at), url, seen_in_job_id, extra"
-    values = (
-        "X",
-        "Shirt",
-        "Blue",
-        "19.990000000",
-        True,
-        '["http://img/1"]',
-        '{"season":"summer","rank":1.5}',
-        1767323045000006,
-    )
-    assert [
-        tuple(str(v).replace(", ", ",").replace(": ", ":") if isinstance(v, str) else v for v in row)
-        for row in warehouse.rows(f"select {shared} from klaviyo_raw.items")
-    ] == [(*values, "http://shop/1", "J1", None)]
-    assert [
-        tuple(str(v).replace(", ", ",").replace(": ", ":") if isinstance(v, str) else v for v in row)
-        for row in warehouse.rows(f"select {shared} from klaviyo_raw.variants")
-    ] == [(*values, None, "J2", None)]
-    assert warehouse.rows(
-        "select sku, inventory_policy, cast(inventory_quantity as integer) from klaviyo_raw.variants"
-    ) == [("S-1", 2, 3)]
-
-
-def test_the_newest_read_of_a_category_stays(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
-    """An older job that is read again must not bring back an older name."""
-    sandbox.world.add(
-        Job(
-            "category-create",
-            "C2",
-            NOW - HOUR,
-            completed_at=NOW,
-            total_count=1,
-            completed_count=1,
-            related_ids=[related_id("A")],
-        )
-    )
-    sandbox.world.describe(related_id("A"), name="New", updated="2026-11-20T11:00:00+00:00")
-    load(kinds=["category-create"])
-    sandbox.world.add(
-        Job(
-            "category-create",
-            "C1",
-            NOW - 2 * HOUR,
-            completed_at=NOW,
-            total_count=1,
-            completed_count=1,
-            related_ids=[related_id("A")],
-        )
-    )
-    sandbox.world.describe(related_id("A"), name="Old", updated="2026-11-20T10:00:00+00:00")
-    load(kinds=["category-create"])
-
-    assert warehouse.rows("select name, seen_in_job_id from klaviyo_raw.categories") == [("New", "C2")]
-
-
 def test_accounts_succeed_and_fail_each_for_itself(
     sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,19 +238,6 @@ def test_a_full_refresh_reads_all_again_and_keeps_history(warehouse: Warehouse) 
     assert warehouse.rows("select distinct run_id from klaviyo_raw.jobs") == [(summary.run_id,)]
 
 
-def test_unknown_attributes_are_kept_and_told_once(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
-    """What the API adds later is in `extra`, an unknown status is kept, and the run names the drift."""
-    sandbox.world.add(
-        Job("item-create", "J1", NOW - HOUR, status="paused", total_count=1, extra_attributes={"priority": 7})
-    )
-
-    first = load(kinds=["item-create"])
-    second = load(kinds=["item-create"])
-
-    assert warehouse.rows("select status, extra from klaviyo_raw.jobs") == [("paused", '{"priority":7}')]
-    assert (first.unmodelled, second.unmodelled) == ({"item-create": ["priority"]}, {})
-
-
 def test_a_job_on_two_pages_is_one(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """The list moves while it is read and shows a job again: one row, one set of children."""
     sandbox.world.add(
@@ -492,33 +277,6 @@ def test_dlt_keeps_no_state_that_grows(warehouse: Warehouse, sandbox: Sandbox, l
     assert warehouse.count("_dlt_version") == 1
 
 
-def test_settings_of_the_run_reach_the_ledger(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
-    """Each listing records the revision that was asked for."""
-    load(kinds=["item-create"], revision="2025-01-15")
-
-    assert warehouse.rows("select account, job_kind, api_revision, page_count from klaviyo_raw.listings") == [
-        ("default", "item-create", "2025-01-15", 1)
-    ]
-    assert sandbox.requests[0].revision == "2025-01-15"
-    assert Settings().revision == "2026-07-15"
-
-
-def test_a_job_that_is_listed_after_its_expiry_is_held_like_any_other(
-    sandbox: Sandbox, load: Load, warehouse: Warehouse
-) -> None:
-    """Whenever it was to expire: it is not written again, and was first seen when it was."""
-    attributes = {"status": "complete", "created_at": (NOW - 9 * DAY).isoformat(), "total_count": 1}
-    attributes["expires_at"] = (NOW - 2 * DAY).isoformat()
-    late = {"type": "catalog-item-bulk-create-job", "id": "LATE", "attributes": attributes}
-    sandbox.world.add(RawJob("item-create", late, id="LATE", created_at=NOW - 9 * DAY))
-    sandbox.world.add(Job("item-create", "NEW", NOW, completed_at=NOW, total_count=1))
-    first = load(kinds=["item-create"])
-
-    second = load(kinds=["item-create"])
-
-    assert (first.changed_count, second.job_count, second.changed_count) == (2, 2, 0)
-
-
 def test_a_job_of_a_zoneless_time_is_held_like_any_other(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """A second run finds it unchanged, though it has to look closer to know."""
     attributes = {"status": "queued", "created_at": "2026-11-20T11:00:00", "total_count": 1}
@@ -545,25 +303,6 @@ def test_a_detail_of_an_earlier_state_is_no_detail_of_this_one(sandbox: Sandbox,
     load(kinds=["category-create"])
 
     assert [request.endpoint for request in sandbox.requests] == ["list", "detail"]
-
-
-@pytest.mark.parametrize("age", [0, 3], ids=["first page", "last page"])
-def test_an_unreadable_record_on_any_page_may_be_the_missing_job(
-    age: int, sandbox: Sandbox, load: Load, warehouse: Warehouse
-) -> None:
-    """Nothing is concluded from absence where one record of the listing, on whichever page, cannot be read."""
-    sandbox.world.add(Job("item-create", "OPEN", NOW - 2 * HOUR, status="processing", total_count=1))
-    load(kinds=["item-create"])
-    sandbox.world.remove("item-create", "OPEN")
-    sandbox.world.add(
-        *(Job("item-create", f"J{n:03}", NOW - HOUR, completed_at=NOW, total_count=1) for n in range(150)),
-        RawJob("item-create", {"id": "ODD", "attributes": {}}, id="ODD", created_at=NOW - age * HOUR),
-    )
-
-    summary = load(kinds=["item-create"])
-
-    assert (summary.outcomes[0].page_count, summary.job_count, summary.rejected_count) == (2, 150, 1)
-    assert warehouse.rows("select job_id from klaviyo_raw.jobs where vanished_at is not null") == []
 
 
 @pytest.mark.parametrize("what", ["delete from klaviyo_raw._dlt_loads", "update klaviyo_raw._dlt_loads set status = 1"])
@@ -600,34 +339,6 @@ def test_a_job_keeps_when_it_was_first_seen_and_last_changed(
     assert detail_read[0] < detail_read[1] < detail_read[2] < detail_read[3]
 
 
-def test_a_job_vanishes_once(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
-    """Later listings that do not show it either leave its row as it is."""
-    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, status="processing", total_count=1))
-    load(kinds=["item-create"])
-    sandbox.world.remove("item-create", "J1")
-    load(kinds=["item-create"])
-    before = contents(warehouse)
-
-    load(kinds=["item-create"])
-
-    assert contents(warehouse) == before
-    assert warehouse.value("select count(*) from klaviyo_raw.jobs where vanished_at is not null") == 1
-
-
-def test_a_category_of_no_known_rank_gives_way(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
-    """A row that was stored before there were ranks is replaced by the next read of its category."""
-    job = Job("category-create", "C1", NOW - HOUR, completed_at=NOW, total_count=1, related_ids=[related_id("A")])
-    sandbox.world.add(job)
-    sandbox.world.describe(related_id("A"), name="Old", updated="2026-11-20T10:00:00+00:00")
-    load(kinds=["category-create"])
-    warehouse.rows("update klaviyo_raw.categories set seen_rank = null")
-    sandbox.world.describe(related_id("A"), name="New", updated="2026-11-20T11:00:00+00:00")
-
-    load.refresh(kinds=["category-create"])
-
-    assert warehouse.rows("select name, seen_in_job_id from klaviyo_raw.categories") == [("New", "C1")]
-
-
 @pytest.mark.parametrize("column", ["first_seen_at", "last_changed_at"])
 def test_a_row_without_its_times_is_written_anew(
     column: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
@@ -654,29 +365,6 @@ def test_a_refresh_without_details_keeps_when_they_were_read(
     summary = load.refresh(kinds=["category-create"], include=[])
 
     assert warehouse.rows("select run_id, detail_read_at from klaviyo_raw.jobs") == [(summary.run_id, before)]
-
-
-def test_a_listing_that_shows_nothing_counts_nothing(load: Load, warehouse: Warehouse) -> None:
-    """Refused at its first page: not complete, and zero of everything that was not read."""
-    load(kinds=["item-create"], api_key="pk_wrong")
-
-    assert warehouse.rows(
-        """
-        select is_complete, page_count, job_count, changed_count, detail_count, rejected_count, split_part(error, ':', 1)
-        from klaviyo_raw.listings
-        """
-    ) == [(False, 0, 0, 0, 0, 0, "KeyRefusedError")]
-
-
-def test_a_job_that_is_listed_unchanged_has_not_vanished(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
-    """It has not finished, is passed over, and was shown all the same."""
-    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, status="processing", total_count=1))
-    first = load(kinds=["item-create"])
-
-    second = load(kinds=["item-create"])
-
-    assert (second.job_count, second.changed_count) == (1, 0)
-    assert warehouse.rows("select run_id, vanished_at from klaviyo_raw.jobs") == [(first.run_id, None)]
 
 
 def test_a_state_that_a_cut_off_load_did_not_observe_is_observed_by_the_next(
@@ -713,128 +401,6 @@ def test_after_an_outage_no_more_details_are_asked_for(
     assert warehouse.value("select count(*) from klaviyo_raw.jobs where detail_read_at is null") == 300
 
 
-def test_a_listing_counts_what_it_read(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
-    """Over all its pages: jobs, those that were new, details, and records that could not be read."""
-    sandbox.world.add(
-        *(Job("category-create", f"C{n:03}", NOW - HOUR, completed_at=NOW) for n in range(150)),
-        RawJob("category-create", {"id": "ODD", "attributes": {}}, id="ODD", created_at=NOW),
-    )
-
-    load(kinds=["category-create"])
-
-    assert warehouse.rows(
-        """
-        select is_complete, page_count, job_count, changed_count, detail_count, rejected_count, request_count
-        from klaviyo_raw.listings
-        """
-    ) == [(True, 2, 150, 150, 150, 1, 152)]
-
-
-def test_why_a_listing_is_incomplete_comes_before_what_else_went_wrong(
-    sandbox: Sandbox, load: Load, warehouse: Warehouse
-) -> None:
-    """A detail that is refused is told only where the listing itself came to its end."""
-    sandbox.world.add(*(Job("category-create", f"C{n:03}", NOW - HOUR, completed_at=NOW) for n in range(150)))
-    sandbox.faults.append(Fault("status", "400", endpoint="detail", times=1))
-    sandbox.faults.append(Fault("status", "410", endpoint="list", after=1))
-
-    load(kinds=["category-create"])
-
-    [(is_complete, error)] = warehouse.rows("select is_complete, error from klaviyo_raw.listings")
-    assert not is_complete
-    assert "410" in error
-
-
-def test_unknown_attributes_of_every_page_are_told(sandbox: Sandbox, load: Load) -> None:
-    """What the first page shows is named although the last shows none of it."""
-    sandbox.world.add(
-        Job("item-create", "NEW", NOW, status="queued", total_count=1, extra_attributes={"priority": 7}),
-        *(Job("item-create", f"J{n:03}", NOW - HOUR, completed_at=NOW, total_count=1) for n in range(150)),
-    )
-
-    summary = load(kinds=["item-create"])
-
-    assert (summary.outcomes[0].page_count, summary.unmodelled) == (2, {"item-create": ["priority"]})
-
-
-def test_unknown_attributes_of_all_accounts_are_told(sandbox: Sandbox, load: Load) -> None:
-    """By kind, and in the order of the alphabet."""
-    second = sandbox.add_account("second")
-    for world, name in ((sandbox.world, "priority"), (second.world, "origin")):
-        world.add(Job("item-create", "J1", NOW, status="queued", total_count=1, extra_attributes={name: 7}))
-
-    summary = load(api_key=None, accounts={"one": sandbox.key, "two": second.key}, kinds=["item-create"])
-
-    assert summary.unmodelled == {"item-create": ["origin", "priority"]}
-
-
-def test_records_that_cannot_be_read_are_kept_from_every_page(
-    sandbox: Sandbox, load: Load, warehouse: Warehouse
-) -> None:
-    """One on the first page and one on the last: both are rejected, each under its page and a number of its own."""
-    sandbox.world.add(
-        RawJob("item-create", {"id": "ODD1", "attributes": {}}, id="ODD1", created_at=NOW),
-        *(Job("item-create", f"J{n:03}", NOW - HOUR, completed_at=NOW, total_count=1) for n in range(150)),
-        RawJob("item-create", {"id": "ODD2", "attributes": {}}, id="ODD2", created_at=NOW - 3 * HOUR),
-    )
-
-    load(kinds=["item-create"])
-
-    assert warehouse.rows(
-        "select position, endpoint, raw->>'id' from klaviyo_raw.rejected_records order by position"
-    ) == [
-        (0, "GET /api/catalog-item-bulk-create-jobs (page 1)", "ODD1"),
-        (1, "GET /api/catalog-item-bulk-create-jobs (page 2)", "ODD2"),
-    ]
-
-
-def test_of_two_equal_reads_of_a_category_the_later_stays(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
-    """A full refresh brings a name that was changed without its time."""
-    job = Job("category-create", "C1", NOW - HOUR, completed_at=NOW, total_count=1, related_ids=[related_id("A")])
-    sandbox.world.add(job)
-    sandbox.world.describe(related_id("A"), name="Old", updated="2026-11-20T10:00:00+00:00")
-    load(kinds=["category-create"])
-    sandbox.world.describe(related_id("A"), name="New", updated="2026-11-20T10:00:00+00:00")
-
-    load.refresh(kinds=["category-create"])
-
-    assert warehouse.rows("select name, seen_in_job_id from klaviyo_raw.categories") == [("New", "C1")]
-
-
-@pytest.mark.parametrize("late", ["category-create", "category-update"])
-def test_of_two_reads_of_one_run_the_higher_rank_stays(
-    late: str, sandbox: Sandbox, load: Load, warehouse: Warehouse
-) -> None:
-    """Two kinds of jobs show the same category: its row names the same job, whichever of them was read later."""
-    for kind, job_id in (("category-create", "A"), ("category-update", "Z")):
-        sandbox.world.add(Job(kind, job_id, NOW - HOUR, completed_at=NOW, related_ids=[related_id("SHOES")]))
-    sandbox.faults.append(Fault("slow", "0.5", kind=late, endpoint="detail"))
-
-    load(kinds=["category-create", "category-update"])
-
-    assert warehouse.rows("select category_id, seen_in_job_id from klaviyo_raw.categories") == [
-        ("$custom:::$default:::SHOES", "Z")
-    ]
-
-
-def test_the_ledger_tells_when_a_listing_was_read_and_what_it_waited_for(
-    sandbox: Sandbox, load: Load, warehouse: Warehouse
-) -> None:
-    """One call is throttled for a second and repeated: it is told between the times of start and end."""
-    sandbox.faults.append(Fault("429", "1", times=1))
-    before = dt.datetime.now(dt.UTC)
-
-    load(kinds=["item-create"])
-
-    [(started_at, finished_at, request_count, retry_count, throttled_seconds)] = warehouse.rows(
-        "select started_at, finished_at, request_count, retry_count, throttled_seconds from klaviyo_raw.listings"
-    )
-    second = dt.timedelta(seconds=1)
-    assert before < started_at < started_at + second <= finished_at < dt.datetime.now(dt.UTC)
-    assert (request_count, retry_count) == (2, 1)
-    assert 1 <= throttled_seconds < 1.5
-
-
 def test_no_second_copy_of_the_rows_is_kept(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """What dlt merges from is empty after the load."""
     sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
@@ -856,21 +422,6 @@ def test_nothing_of_dlts_outlives_a_run(load: Load, tmp_path: Path) -> None:
     load(kinds=["item-create"])
 
     assert list((tmp_path / "dlt").rglob("klaviyo_jobs")) == []
-
-
-def test_a_run_counts_the_rows_it_left(sandbox: Sandbox, load: Load) -> None:
-    """In each table, whether they are new or replace others; what only deletes is no row."""
-    sandbox.world.add(
-        Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1, errors=[JobError("No.")]),
-        Job("item-create", "J2", NOW - HOUR, completed_at=NOW, total_count=1, related_ids=[related_id("A")]),
-    )
-
-    first = load(kinds=["item-create"])
-    second = load(kinds=["item-create"])
-
-    kept = {table: rows for table, rows in first.rows.items() if rows}
-    assert kept == {"jobs": 2, "job_errors": 1, "job_linkages": 1, "job_observations": 2, "listings": 1}
-    assert {table: rows for table, rows in second.rows.items() if rows} == {"listings": 1}
 
 
 def test_runs_of_different_kinds_leave_one_schema_of_dlts(load: Load, warehouse: Warehouse) -> None:

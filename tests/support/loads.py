@@ -14,6 +14,11 @@ from klaviyo_jobs.settings import Settings
 from klaviyo_sandbox import Sandbox
 
 NOW = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
+HOUR = dt.timedelta(hours=1)
+DAY = dt.timedelta(days=1)
+WEEK = dt.timedelta(days=7)
+# Every table but the ledger, to which each run adds.
+_TABLES = ("jobs", "job_errors", "job_linkages", "job_observations", "categories", "rejected_records")
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,10 @@ class Warehouse:
         """Return how many rows *table* of the schema `klaviyo_raw` has."""
         count: int = self.value(f"select count(*) from klaviyo_raw.{table}")
         return count
+
+    def contents(self) -> dict[str, list[str]]:
+        """Return every row of every table but the ledger, as text, in a fixed order."""
+        return {table: sorted(map(repr, self.rows(f"from klaviyo_raw.{table}"))) for table in _TABLES}
 
 
 class Load:
