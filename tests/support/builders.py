@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ from klaviyo_jobs.model.records import Parsed
 DATA = Path(__file__).parent.parent / "data"
 ITEM_CREATE = KINDS["item-create"]
 CREATED_AT = "2026-11-20T10:00:00.123456+00:00"
+PLAIN_ERROR = {"id": "E", "code": "invalid", "title": "Invalid input", "detail": "No.", "source": {"pointer": "/data"}}
+# What the documentation of 2022 says in place of text.
+TOO_DEEP = "<Error: Too many levels of nesting to fake this schema>"
+
+
+def utc(text: str) -> dt.datetime:
+    """Return the time that *text* names."""
+    return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
 
 
 def body_of(name: str) -> Any:

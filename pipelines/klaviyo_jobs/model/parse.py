@@ -14,7 +14,7 @@ Source: Klaviyo's OpenAPI documents of 2022-10-17, 2023-12-15, 2024-10-15 and 20
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -29,26 +29,17 @@ from klaviyo_jobs.model.records import (
     Parsed,
     Resource,
     State,
-    _microseconds,
+    microseconds_of,
 )
 from klaviyo_jobs.model.values import (
-    _UNDECODABLE,
     MOST_ELEMENTS,
-    _count,
-    _elements,
-    _encode,
-    _flag,
-    _json,
-    _members,
-    _number,
-    _optional_members,
-    _raw_json,
-    _required,
-    _text,
-    _text_of,
-    _time,
-    _UnreadableError,
-    _value,
+    UNDECODABLE,
+    JsonObject,
+    Members,
+    UnreadableError,
+    encode,
+    json_of,
+    text_of,
 )
 
 
@@ -96,7 +87,7 @@ def peek_state(kind: JobKind, raw: msgspec.Raw) -> tuple[str, State] | None:
     """
     try:
         peeked = _decode_peek(raw)
-    except _UNDECODABLE:
+    except UNDECODABLE:
         return None
     attributes = peeked.attributes
     job_id = peeked.id or attributes.job_id
@@ -112,7 +103,7 @@ def peek_state(kind: JobKind, raw: msgspec.Raw) -> tuple[str, State] | None:
         len(attributes.errors or ()),
         len(relationship.data or ()) if relationship else 0,
     )
-    return job_id, State(observation, (_microseconds(times[0]), _microseconds(times[1]), _microseconds(times[2])))
+    return job_id, State(observation, (microseconds_of(times[0]), microseconds_of(times[1]), microseconds_of(times[2])))
 
 
 def parse_page(kind: JobKind, data: Iterable[tuple[int, msgspec.Raw]]) -> Parsed:
@@ -128,66 +119,63 @@ def parse_detail(kind: JobKind, body: DetailBody) -> Parsed:
     parsed = Parsed()
     _parse_job_into(parsed, kind, body.data, "$.data")
     for index, raw in enumerate(body.included or ()):
-        path = f"$.included[{index}]"
         try:
-            parsed.resources.append(_parse_resource(kind.entity, raw, parsed))
-        except _UnreadableError as unreadable:
-            parsed.faults.append(Fault(path + unreadable.path, unreadable.reason, bytes(raw)))
+            parsed.resources.append(_parse_resource(kind.entity, raw, f"$.included[{index}]", parsed))
+        except UnreadableError as unreadable:
+            parsed.faults.append(_fault_of(unreadable, raw))
     return parsed
+
+
+def _fault_of(unreadable: UnreadableError, raw: msgspec.Raw) -> Fault:
+    return Fault(unreadable.path, unreadable.reason, bytes(raw))
 
 
 def _parse_job_into(parsed: Parsed, kind: JobKind, raw: msgspec.Raw, path: str) -> None:
     try:
         parsed.jobs.append(_parse_job(kind, raw, path, parsed))
-    except _UnreadableError as unreadable:
-        parsed.faults.append(Fault(path + unreadable.path, unreadable.reason, bytes(raw)))
+    except UnreadableError as unreadable:
+        parsed.faults.append(_fault_of(unreadable, raw))
 
 
 def _parse_job(kind: JobKind, raw: msgspec.Raw, path: str, parsed: Parsed) -> Job:
-    top = _members(raw, "")
-    extra: dict[str, msgspec.Raw] = {}
-    job_type = _text(top, "type", "")
+    top = JsonObject(raw, path)
+    job_type = top.text("type")
     if job_type is not None and job_type != kind.job_type:
-        raise _UnreadableError(".type", f"expected {kind.job_type!r}, found {job_type!r}")
-    attributes = _members(_required(top, "attributes", ""), ".attributes")
-    job_id = _text(top, "id", "") or _text(attributes, "job_id", ".attributes")
+        raise UnreadableError(f"{path}.type", f"expected {kind.job_type!r}, found {job_type!r}")
+    attributes = top.object("attributes")
+    job_id = top.text("id") or attributes.text("job_id")
     if not job_id:
-        raise _UnreadableError("", "expected `id`, or `job_id` in the attributes; found neither")
+        raise UnreadableError(path, "expected `id`, or `job_id` in the attributes; found neither")
     if job_id in (".", ".."):
-        raise _UnreadableError(".id", f"expected an id, found {job_id!r}, which means something else in a path")
-    status = _text(attributes, "status", ".attributes")
-    created_at = _time(attributes, "created_at", ".attributes")
+        reason = f"expected an id, found {job_id!r}, which means something else in a path"
+        raise UnreadableError(f"{path}.id", reason)
+    status = attributes.text("status")
+    created_at = attributes.time("created_at")
     if not status or created_at is None:
         missing = "status" if not status else "created_at"
-        raise _UnreadableError(f".attributes.{missing}", "expected a value, found none")
+        raise UnreadableError(f"{attributes.path}.{missing}", "expected a value, found none")
     job = Job(
         job_id=job_id,
         status=status,
         created_at=created_at,
-        completed_at=_time(attributes, "completed_at", ".attributes"),
-        expires_at=_time(attributes, "expires_at", ".attributes"),
-        total_count=_count(attributes, "total_count", ".attributes"),
-        completed_count=_count(attributes, "completed_count", ".attributes"),
-        failed_count=_count(attributes, "failed_count", ".attributes"),
+        completed_at=attributes.time("completed_at"),
+        expires_at=attributes.time("expires_at"),
+        total_count=attributes.count("total_count"),
+        completed_count=attributes.count("completed_count"),
+        failed_count=attributes.count("failed_count"),
     )
+    extra: Members = {}
     child_faults: list[Fault] = []
-    errors_path = ".attributes.errors"
-    error_elements = _elements(attributes.get("errors"), errors_path)
-    job.errors = [
-        error
-        for position, element in enumerate(error_elements)
-        if (error := _parse_error(position, element, f"{path}{errors_path}[{position}]", extra, child_faults))
-    ]
-    job.unread_error_count = len(error_elements) - len(job.errors)
-    relationships = _optional_members(top.get("relationships"), ".relationships")
+    _parse_errors_into(job, attributes, extra, child_faults)
     name = kind.entity.plural
-    relationship = _optional_members(relationships.get(name), f".relationships.{name}")
-    _parse_linkages_into(job, name, relationship.get("data"), path, extra, child_faults)
-    extra |= {key: value for key, value in attributes.items() if key not in _JOB_ATTRIBUTES}
-    extra |= {f"/{key}": value for key, value in top.items() if key not in _JOB_MEMBERS}
-    extra |= {f"/relationships/{key}": value for key, value in relationships.items() if key != name}
-    extra |= {f"/relationships/{name}/{key}": value for key, value in relationship.items() if key not in _LINKED}
-    job.extra = _json(extra)
+    relationships = top.optional_object("relationships")
+    relationship = relationships.optional_object(name)
+    _parse_linkages_into(job, name, relationship, extra, child_faults)
+    extra |= attributes.others(_JOB_ATTRIBUTES)
+    extra |= top.others(_JOB_MEMBERS, "/")
+    extra |= relationships.others((name,), "/relationships/")
+    extra |= relationship.others(_RELATIONSHIP_MEMBERS, f"/relationships/{name}/")
+    job.extra = json_of(extra, path)
     # Only now: a job that cannot be read leaves one fault, its own.
     parsed.faults += child_faults
     parsed.unmodelled.update(extra)
@@ -208,118 +196,110 @@ _JOB_ATTRIBUTES: Final = frozenset(
         "errors",
     }
 )
-_LINKED: Final = frozenset({"data", "links"})
+_RELATIONSHIP_MEMBERS: Final = frozenset({"data", "links"})
 _LINKAGE_MEMBERS: Final = frozenset({"type", "id"})
 _ERROR_MEMBERS: Final = frozenset({"id", "code", "title", "detail", "source", "meta"})
 
 
-def _parse_error(
-    position: int, raw: msgspec.Raw, path: str, extra: dict[str, msgspec.Raw], faults: list[Fault]
-) -> JobError | None:
-    try:
-        members = _members(raw, "")
-        source = _value(members, "source", "") or None  # an empty object may come as an empty list
-        pointer = _text_of(source.pop("pointer", None) if isinstance(source, dict) else source, ".source.pointer")
-        meta = _value(members, "meta", "")
-        related_id = _text_of(meta.get("id"), ".meta.id") if isinstance(meta, dict) else None
-        error = JobError(
-            position=position,
-            error_id=_text(members, "id", ""),
-            code=_text(members, "code", ""),
-            title=_text(members, "title", ""),
-            detail=_text(members, "detail", ""),
-            source_pointer=pointer,
-            related_id=related_id,
-            meta=_raw_json(members, "meta", ""),
-        )
-    except _UnreadableError as unreadable:
-        faults.append(Fault(path + unreadable.path, unreadable.reason, bytes(raw)))
-        return None
-    place = f"/attributes/errors/{position}"
+def _parse_errors_into(job: Job, attributes: JsonObject, extra: Members, faults: list[Fault]) -> None:
+    for position, raw in enumerate(attributes.elements("errors")):
+        try:
+            job.errors.append(_parse_error(position, raw, f"{attributes.path}.errors[{position}]", extra))
+        except UnreadableError as unreadable:
+            faults.append(_fault_of(unreadable, raw))
+            job.unread_error_count += 1
+
+
+def _parse_error(position: int, raw: msgspec.Raw, path: str, extra: Members) -> JobError:
+    top = JsonObject(raw, path)
+    source = top.value("source") or None  # an empty object may come as an empty list
+    pointer = source.pop("pointer", None) if isinstance(source, dict) else source
+    meta = top.value("meta")
+    error = JobError(
+        position=position,
+        source_pointer=text_of(pointer, f"{path}.source.pointer"),
+        related_id=text_of(meta.get("id"), f"{path}.meta.id") if isinstance(meta, dict) else None,
+        error_id=top.text("id"),
+        code=top.text("code"),
+        title=top.text("title"),
+        detail=top.text("detail"),
+        meta=top.json("meta"),
+    )
+    prefix = f"/attributes/errors/{position}/"
     if isinstance(source, dict) and source:
-        extra[f"{place}/source"] = msgspec.Raw(_encode(source))
-    extra |= {f"{place}/{key}": value for key, value in members.items() if key not in _ERROR_MEMBERS}
+        extra[f"{prefix}source"] = msgspec.Raw(encode(source))
+    extra |= top.others(_ERROR_MEMBERS, prefix)
     return error
 
 
-def _parse_linkages_into(
-    job: Job, name: str, raw: msgspec.Raw | None, path: str, extra: dict[str, msgspec.Raw], faults: list[Fault]
-) -> None:
-    """Parse the `data` of the relationship called *name*; *path* is that of the job."""
-    if raw is None or bytes(raw) == b"null":
+def _parse_linkages_into(job: Job, name: str, relationship: JsonObject, extra: Members, faults: list[Fault]) -> None:
+    """Parse the `data` of the *relationship* called *name*."""
+    raw = relationship.present("data")
+    if raw is None:
         return
     try:
         # Linkages are nearly all of an answer's bytes, and all but never anything but plain.
         job.linkages = _decode_linkages(raw)
         job.linkage_positions = range(len(job.linkages))
         return
-    except _UNDECODABLE:
+    except UNDECODABLE:
         positions: list[int] = []
-    linkages_path = f".relationships.{name}.data"
-    for position, element in enumerate(_elements(raw, linkages_path)):
+    for position, element in enumerate(relationship.elements("data")):
         try:
-            members = _members(element, "")
-            job.linkages.append(Linkage(_text(members, "type", ""), _text(members, "id", "")))
-        except _UnreadableError as unreadable:
-            fault_path = f"{path}{linkages_path}[{position}]{unreadable.path}"
-            faults.append(Fault(fault_path, unreadable.reason, bytes(element)))
+            linkage = JsonObject(element, f"{relationship.path}.data[{position}]")
+            job.linkages.append(Linkage(linkage.text("type"), linkage.text("id")))
+        except UnreadableError as unreadable:
+            faults.append(_fault_of(unreadable, element))
             job.unread_linkage_count += 1
             continue
         positions.append(position)
-        extra |= {
-            f"/relationships/{name}/data/{position}/{key}": value
-            for key, value in members.items()
-            if key not in _LINKAGE_MEMBERS
-        }
+        extra |= linkage.others(_LINKAGE_MEMBERS, f"/relationships/{name}/data/{position}/")
     job.linkage_positions = positions
 
 
-def _parse_resource(entity: Entity, raw: msgspec.Raw, parsed: Parsed) -> Resource:
-    top = _members(raw, "")
-    resource_type = _text(top, "type", "")
+def _parse_resource(entity: Entity, raw: msgspec.Raw, path: str, parsed: Parsed) -> Resource:
+    top = JsonObject(raw, path)
+    resource_type = top.text("type")
     if resource_type != entity.resource_type:
-        raise _UnreadableError(".type", f"expected {entity.resource_type!r}, found {resource_type!r}")
-    resource_id = _text(top, "id", "")
+        raise UnreadableError(f"{path}.type", f"expected {entity.resource_type!r}, found {resource_type!r}")
+    resource_id = top.text("id")
     if not resource_id:
-        raise _UnreadableError(".id", "expected an id, found none")
-    attributes = _optional_members(top.get("attributes"), ".attributes")
-    columns: dict[str, Any] = {}
+        raise UnreadableError(f"{path}.id", "expected an id, found none")
+    attributes = top.optional_object("attributes")
     known = ATTRIBUTES[entity.name]
-    for name, (column, read) in known.items():
-        columns[column] = read(attributes, name, ".attributes")
-    extra = {key: value for key, value in attributes.items() if key not in known}
-    extra |= {f"/{key}": value for key, value in top.items() if key not in _JOB_MEMBERS}
+    columns = {column: read(attributes, name) for name, (column, read) in known.items()}
+    extra = attributes.others(known) | top.others(_JOB_MEMBERS, "/")
     parsed.unmodelled.update(f"{entity.plural}: {key}" for key in extra)
-    return Resource(entity, resource_id, columns, _json(extra))
+    return Resource(entity, resource_id, columns, json_of(extra, path))
 
 
-_Reader = Callable[[Mapping[str, msgspec.Raw], str, str], Any]
+_Reader = Callable[[JsonObject, str], Any]
 _COMMON: Final[dict[str, tuple[str, _Reader]]] = {
-    "external_id": ("external_id", _text),
-    "title": ("title", _text),
-    "description": ("description", _text),
-    "price": ("price", _number),
-    "url": ("url", _text),
-    "image_full_url": ("image_full_url", _text),
-    "image_thumbnail_url": ("image_thumbnail_url", _text),
-    "images": ("images", _raw_json),
-    "custom_metadata": ("custom_metadata", _raw_json),
-    "published": ("published", _flag),
-    "created": ("created_at", _time),
-    "updated": ("updated_at", _time),
+    "external_id": ("external_id", JsonObject.text),
+    "title": ("title", JsonObject.text),
+    "description": ("description", JsonObject.text),
+    "price": ("price", JsonObject.number),
+    "url": ("url", JsonObject.text),
+    "image_full_url": ("image_full_url", JsonObject.text),
+    "image_thumbnail_url": ("image_thumbnail_url", JsonObject.text),
+    "images": ("images", JsonObject.json),
+    "custom_metadata": ("custom_metadata", JsonObject.json),
+    "published": ("published", JsonObject.flag),
+    "created": ("created_at", JsonObject.time),
+    "updated": ("updated_at", JsonObject.time),
 }
 # The documented attributes of each entity: the API's name, our column, how it is read.
 ATTRIBUTES: Final[dict[str, dict[str, tuple[str, _Reader]]]] = {
     "item": _COMMON,
     "variant": {
         **_COMMON,
-        "sku": ("sku", _text),
-        "inventory_policy": ("inventory_policy", _count),
-        "inventory_quantity": ("inventory_quantity", _number),
+        "sku": ("sku", JsonObject.text),
+        "inventory_policy": ("inventory_policy", JsonObject.count),
+        "inventory_quantity": ("inventory_quantity", JsonObject.number),
     },
     "category": {
-        "external_id": ("external_id", _text),
-        "name": ("name", _text),
-        "updated": ("updated_at", _time),
+        "external_id": ("external_id", JsonObject.text),
+        "name": ("name", JsonObject.text),
+        "updated": ("updated_at", JsonObject.time),
     },
 }

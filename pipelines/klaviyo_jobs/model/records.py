@@ -122,7 +122,7 @@ class Job:
     def state(self) -> State:
         """The job's state, to be compared with a stored one."""
         counts = (self.total_count, self.completed_count, self.failed_count, self.error_count, self.linkage_count)
-        times = (_microseconds(self.created_at), _microseconds(self.completed_at), _microseconds(self.expires_at))
+        times = (microseconds_of(self.created_at), microseconds_of(self.completed_at), microseconds_of(self.expires_at))
         return State(Observation(self.status, *counts), times)
 
 
@@ -154,7 +154,8 @@ class Parsed:
     unmodelled: set[str] = field(default_factory=set)
 
 
-def _microseconds(time: dt.datetime | None) -> int | None:
+def microseconds_of(time: dt.datetime | None) -> int | None:
+    """Return *time* as microseconds since 1970."""
     return None if time is None else (time - _EPOCH) // _MICROSECOND
 
 

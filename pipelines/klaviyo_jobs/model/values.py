@@ -1,14 +1,14 @@
 """
-Read single values of a JSON object: texts, counts, times, numbers, each checked, each fault with its path.
+Read a JSON object member by member: texts, counts, times, numbers, each checked, each fault with its path.
 
-In:     the members of an object, none of them decoded yet.
-Out:    Python values; what is not of the form its place asks for raises an error that carries the path.
+In:     the JSON of an object, and the path that leads to it.
+Out:    Python values; what is not of the form its place asks for raises `UnreadableError`, which carries the path.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Container
 from decimal import Context, Decimal
 from typing import Any, Final
 
@@ -20,17 +20,17 @@ Members = dict[str, msgspec.Raw]
 
 # A hundred times what Klaviyo documents for a page, a job's resources, or a detail's included ones.
 MOST_ELEMENTS: Final = 10_000
-_INT64: Final = range(-(2**63), 2**63)
 # What decoding bad JSON raises: bad syntax or types, bytes that are no text, nesting without end.
-_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_INT64: Final = range(-(2**63), 2**63)
 # The digits that a decimal(38, 9) holds before the point.
 _NUMBER_BOUND: Final = Decimal(10) ** 29
 _NUMBER_STEP: Final = Decimal("0.000000001")
 _NUMBER_CONTEXT: Final = Context(prec=38)
 
 
-class _UnreadableError(Exception):
-    """A value that is not of the form its place asks for; carries the path below the record."""
+class UnreadableError(Exception):
+    """A value that is not of the form its place asks for; carries the path from the top of the answer."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(reason)
@@ -38,98 +38,157 @@ class _UnreadableError(Exception):
         self.reason = reason
 
 
+encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _decode_members: Final = msgspec.json.Decoder(Members).decode
 _decode_list: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any: Final = msgspec.json.Decoder().decode
-_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def _members(raw: msgspec.Raw, path: str) -> Members:
-    """Read a JSON object as its members, none of them decoded yet."""
-    try:
-        return _decode_members(raw)
-    except _UNDECODABLE as error:
-        raise _UnreadableError(path, f"expected an object, found {_shown(raw)}") from error
+class JsonObject:
+    """
+    A JSON object that knows its path: members by name, none of them decoded before it is read.
+
+    A member that is absent, null, or wrapped as `{"value": null}` reads as None. Every method raises `UnreadableError`
+    with the path of the member for what is not of the form asked for.
+
+    Attributes:
+        path: What leads to the object, from the top of the answer, e.g. `$.data[3].attributes`.
+        members: Name and undecoded value of each member.
+    """
+
+    __slots__ = ("members", "path")
+
+    def __init__(self, raw: msgspec.Raw | None, path: str) -> None:
+        """Read the names of *raw*; None makes an object without members."""
+        self.path = path
+        try:
+            self.members: Members = {} if raw is None else _decode_members(raw)
+        except UNDECODABLE as error:
+            raise UnreadableError(path, f"expected an object, found {_excerpt(raw or b'')}") from error
+
+    def object(self, name: str) -> JsonObject:
+        """Return the member, which has to be there, as an object."""
+        if name not in self.members:
+            raise UnreadableError(f"{self.path}.{name}", "expected an object, found nothing")
+        return JsonObject(self.members[name], f"{self.path}.{name}")
+
+    def optional_object(self, name: str) -> JsonObject:
+        """Return the member as an object; one that is absent or null has no members."""
+        return JsonObject(self.present(name), f"{self.path}.{name}")
+
+    def elements(self, name: str) -> list[msgspec.Raw]:
+        """Return the undecoded elements of an array; one that is absent or null has none."""
+        raw = self.present(name)
+        if raw is None:
+            return []
+        try:
+            elements = _decode_list(raw)
+        except UNDECODABLE as error:
+            raise UnreadableError(f"{self.path}.{name}", f"expected an array, found {_excerpt(raw)}") from error
+        if len(elements) > MOST_ELEMENTS:
+            reason = f"expected an array of at most {MOST_ELEMENTS:,}, found {len(elements):,}"
+            raise UnreadableError(f"{self.path}.{name}", reason)
+        return elements
+
+    def present(self, name: str) -> msgspec.Raw | None:
+        """Return the undecoded member, None for one that is absent or null."""
+        raw = self.members.get(name)
+        return None if raw is None or bytes(raw) == b"null" else raw
+
+    def value(self, name: str) -> Any:
+        """Return the decoded member."""
+        raw = self.members.get(name)
+        if raw is None:
+            return None
+        try:
+            value = _decode_any(raw)
+        except UNDECODABLE as error:
+            raise UnreadableError(f"{self.path}.{name}", str(error)) from error
+        return _unwrapped(value)
+
+    def text(self, name: str) -> str | None:
+        """Return a string; a number reads as its digits."""
+        value = self.value(name)
+        return value if isinstance(value, str) else text_of(value, f"{self.path}.{name}")
+
+    def count(self, name: str) -> int | None:
+        """Return an integer of 64 bits; a number with nothing after its point is one."""
+        value = self.value(name)
+        if value is None:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or value not in _INT64:
+            raise UnreadableError(f"{self.path}.{name}", f"expected an integer, found {_excerpt(encode(value))}")
+        return value
+
+    def time(self, name: str) -> dt.datetime | None:
+        """Return a time as UTC; one without a zone, as old revisions may have sent, is UTC already."""
+        value = self.value(name)
+        if value is None:
+            return None
+        try:
+            if not isinstance(value, str):
+                raise TypeError
+            try:
+                time: dt.datetime = msgspec.convert(value, dt.datetime)
+            except msgspec.ValidationError:
+                time = _parse_time(value)
+            return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+        except (ParserError, ValueError, TypeError, OverflowError) as error:
+            reason = f"expected a date-time, found {_excerpt(encode(value))}"
+            raise UnreadableError(f"{self.path}.{name}", reason) from error
+
+    def number(self, name: str) -> Decimal | None:
+        """Return a number read digit by digit, as money wants it, rounded to nine places."""
+        raw = self.present(name)
+        if raw is None:
+            return None
+        try:
+            number = msgspec.json.decode(raw, type=Decimal, strict=True)
+            if number.is_finite() and number.copy_abs() < _NUMBER_BOUND:
+                return _NUMBER_CONTEXT.quantize(number, _NUMBER_STEP)
+        except (*UNDECODABLE, ArithmeticError):
+            pass
+        raise UnreadableError(f"{self.path}.{name}", f"expected a number, found {_excerpt(raw)}")
+
+    def flag(self, name: str) -> bool | None:
+        """Return true or false."""
+        value = self.value(name)
+        if value is None or isinstance(value, bool):
+            return value
+        raise UnreadableError(f"{self.path}.{name}", f"expected true or false, found {_excerpt(encode(value))}")
+
+    def json(self, name: str) -> str | None:
+        """Return the JSON of the member as it came; decoded once, so that what is kept is JSON."""
+        return None if self.value(name) is None else bytes(self.members[name]).decode()
+
+    def others(self, known: Container[str], prefix: str = "") -> Members:
+        """Return the members that are not *known*, their names behind *prefix*."""
+        return {f"{prefix}{name}": raw for name, raw in self.members.items() if name not in known}
 
 
-def _optional_members(raw: msgspec.Raw | None, path: str) -> Members:
-    return {} if raw is None or bytes(raw) == b"null" else _members(raw, path)
-
-
-def _elements(raw: msgspec.Raw | None, path: str) -> list[msgspec.Raw]:
-    if raw is None or bytes(raw) == b"null":
-        return []
-    try:
-        elements = _decode_list(raw)
-    except _UNDECODABLE as error:
-        raise _UnreadableError(path, f"expected an array, found {_shown(raw)}") from error
-    if len(elements) > MOST_ELEMENTS:
-        raise _UnreadableError(path, f"expected an array of at most {MOST_ELEMENTS:,}, found {len(elements):,}")
-    return elements
-
-
-def _required(members: Mapping[str, msgspec.Raw], name: str, path: str) -> msgspec.Raw:
-    if name not in members:
-        raise _UnreadableError(f"{path}.{name}", "expected an object, found nothing")
-    return members[name]
-
-
-def _value(members: Mapping[str, msgspec.Raw], name: str, path: str) -> Any:
-    """Return the decoded member *name*, unwrapped, or None."""
-    raw = members.get(name)
-    if raw is None:
-        return None
-    try:
-        value = _decode_any(raw)
-    except _UNDECODABLE as error:
-        raise _UnreadableError(f"{path}.{name}", str(error)) from error
-    return _unwrapped(value)
-
-
-def _unwrapped(value: Any) -> Any:
-    """Return the inner value of `{"value": ...}`, a form of examples published for revision 2022-10-17."""
-    return value["value"] if isinstance(value, dict) and value.keys() == {"value"} else value
-
-
-def _text(members: Mapping[str, msgspec.Raw], name: str, path: str) -> str | None:
-    return _text_of(_value(members, name, path), f"{path}.{name}")
-
-
-def _text_of(value: Any, path: str) -> str | None:
+def text_of(value: Any, path: str) -> str | None:
+    """Return a decoded *value* as a string; a number reads as its digits, and what is neither raises."""
     value = _unwrapped(value)
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise _UnreadableError(path, f"expected a string, found {_shown(_encode(value))}")
+    raise UnreadableError(path, f"expected a string, found {_excerpt(encode(value))}")
 
 
-def _count(members: Mapping[str, msgspec.Raw], name: str, path: str) -> int | None:
-    value = _value(members, name, path)
-    if value is None:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value not in _INT64:
-        raise _UnreadableError(f"{path}.{name}", f"expected an integer, found {_shown(_encode(value))}")
-    return value
-
-
-def _time(members: Mapping[str, msgspec.Raw], name: str, path: str) -> dt.datetime | None:
-    """Read a time as UTC; one without a zone, as old revisions may have sent, is UTC already."""
-    value = _value(members, name, path)
-    if value is None:
-        return None
+def json_of(members: Members, path: str) -> str | None:
+    """Return *members* as one JSON object, None for none; they are those of the record at *path*."""
     try:
-        if not isinstance(value, str):
-            raise TypeError
-        try:
-            time: dt.datetime = msgspec.convert(value, dt.datetime)
-        except msgspec.ValidationError:
-            time = _parse_time(value)
-        return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
-    except (ParserError, ValueError, TypeError, OverflowError) as error:
-        raise _UnreadableError(f"{path}.{name}", f"expected a date-time, found {_shown(_encode(value))}") from error
+        return encode(members).decode() if members else None
+    except UnicodeDecodeError as error:
+        raise UnreadableError(path, f"expected text, found {error}") from error
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return the inner value of `{"value": ...}`, a form of examples published for revision 2022-10-17."""
+    return value["value"] if isinstance(value, dict) and value.keys() == {"value"} else value
 
 
 def _parse_time(value: str) -> dt.datetime:
@@ -141,40 +200,7 @@ def _parse_time(value: str) -> dt.datetime:
     raise TypeError(value)
 
 
-def _number(members: Mapping[str, msgspec.Raw], name: str, path: str) -> Decimal | None:
-    """Read a JSON number digit by digit, as money wants it, rounded to nine places."""
-    raw = members.get(name)
-    if raw is None or bytes(raw) == b"null":
-        return None
-    try:
-        number = msgspec.json.decode(raw, type=Decimal, strict=True)
-        if number.is_finite() and number.copy_abs() < _NUMBER_BOUND:
-            return _NUMBER_CONTEXT.quantize(number, _NUMBER_STEP)
-    except (*_UNDECODABLE, ArithmeticError):
-        pass
-    raise _UnreadableError(f"{path}.{name}", f"expected a number, found {_shown(raw)}")
-
-
-def _flag(members: Mapping[str, msgspec.Raw], name: str, path: str) -> bool | None:
-    value = _value(members, name, path)
-    if value is None or isinstance(value, bool):
-        return value
-    raise _UnreadableError(f"{path}.{name}", f"expected true or false, found {_shown(_encode(value))}")
-
-
-def _raw_json(members: Mapping[str, msgspec.Raw], name: str, path: str) -> str | None:
-    """Return the JSON of member *name* as it came, None for null; decoded once, so that what is kept is JSON."""
-    raw = members.get(name)
-    return None if raw is None or _value(members, name, path) is None else bytes(raw).decode()
-
-
-def _json(members: Mapping[str, msgspec.Raw]) -> str | None:
-    try:
-        return _encode(members).decode() if members else None
-    except UnicodeDecodeError as error:
-        raise _UnreadableError("", f"expected text, found {error}") from error
-
-
-def _shown(raw: msgspec.Raw | bytes) -> str:
+def _excerpt(raw: msgspec.Raw | bytes) -> str:
+    """Return the first 60 characters of *raw*, for a message."""
     text = bytes(raw).decode(errors="replace").strip()
     return text if len(text) <= 60 else f"{text[:57]}..."
