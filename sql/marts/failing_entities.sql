@@ -1,4 +1,4 @@
--- klaviyo.failing_entities: which items, variants and categories failed, and whether a later job mended it.
+-- klaviyo.failing_entities: which items, variants and categories failed, and whether a later job repaired it.
 -- Grain:  one row per (account, related_type, related_id); job_kind is that of its last failed job.
 -- Reads:  klaviyo.job_errors, klaviyo.jobs, and klaviyo_raw.job_linkages: the view on it looks up a job for each row.
 -- Units:  failures are jobs, of any operation on the entity; failures >= 2 gives those that failed again and again.
@@ -146,7 +146,7 @@ joined as (
 select * from joined;
 
 comment on view klaviyo.failing_entities is
-'One row per item, variant or category that failed in a bulk job: how often, and whether it was mended since.';
+'One row per item, variant or category that failed in a bulk job: how often, and whether it was repaired since.';
 comment on column klaviyo.failing_entities.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.failing_entities.job_kind is

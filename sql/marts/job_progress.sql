@@ -107,4 +107,4 @@ comment on column klaviyo.job_progress.operations_completed is
 comment on column klaviyo.job_progress.operations_failed is
 'Operations that failed in between.';
 comment on column klaviyo.job_progress.operations_per_second is
-'Both together, per second; the job may have ended before it was looked at, so at least this fast.';
+'Both together, per second; the job may have ended before that was seen, so at least this fast.';

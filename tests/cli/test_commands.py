@@ -506,7 +506,7 @@ def test_the_report_shows_every_question(reported: Path) -> None:
         "Failure rates of the last 2 days",
         "Seconds that jobs of the last 2 days took",
         "Errors seen in the last 2 days, most frequent first",
-        "Failed in the last 2 days and not mended since",
+        "Failed in the last 2 days and not repaired since",
         "Stuck now",
     ]
     lines = [line.strip() for line in ended.stdout.splitlines()]

@@ -124,9 +124,9 @@ FINDINGS = [
 def test_the_checklist_has_a_line_for_each_breach_and_one_for_what_is_well() -> None:
     """The worst value stands for a check that is within its threshold."""
     assert render_findings(FINDINGS).splitlines() == [
-        "FAIL  failed_share          eu/item-create: 25.0%, at the most 10.0% (25 of 100 operations)",
-        "ok    listing_age_seconds   2.0 h, at the most 26.0 h (last complete at 2026-11-20 10:00:00)",
-        "FAIL  orphan_children       3, at the most 0 (klaviyo_raw.job_errors: 3 rows of a job that is not there)",
+        "FAIL  failed_share          eu/item-create: 25.0%, at most 10.0% (25 of 100 operations)",
+        "ok    listing_age_seconds   2.0 h, at most 26.0 h (last complete at 2026-11-20 10:00:00)",
+        "FAIL  orphan_children       3, at most 0 (klaviyo_raw.job_errors: 3 rows of a job that is not there)",
     ]
 
 
@@ -137,7 +137,7 @@ def test_the_error_names_the_first_breach_and_where_to_look() -> None:
     assert breach is not None
     assert breach.exit_code == 8
     assert breach.message == (
-        "2 of 5 checks are breached. First: failed_share of eu/item-create is 25.0%, at the most 10.0% "
+        "2 of 5 checks are breached. First: failed_share of eu/item-create is 25.0%, at most 10.0% "
         "(25 of 100 operations)."
     )
     assert breach.next_step == (

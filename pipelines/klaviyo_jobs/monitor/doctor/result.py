@@ -29,7 +29,7 @@ _SECRET: Final = re.compile(r"\bpk_\w+|(?<=://)[^/\s@]+(?=@)")
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
     """
-    One thing that was looked at.
+    One thing that was checked.
 
     Attributes:
         name: What, in one word: `setting`, `api`, `key`, `scope`, `revision`, `clock`, `limits`, `warehouse`, ...
@@ -106,7 +106,7 @@ class Call:
 
 @dataclass(slots=True)
 class Diagnosis:
-    """Everything that was found, in the order in which it was looked at."""
+    """Everything that was found, in the order in which it was checked."""
 
     checked_at: pendulum.DateTime
     checks: list[DoctorCheck] = field(default_factory=list)
