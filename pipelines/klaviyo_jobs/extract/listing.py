@@ -25,7 +25,8 @@ import pyarrow as pa
 from klaviyo_jobs.api.client import CONNECTIONS, Answer, Client, Meter
 from klaviyo_jobs.api.paging import Page, iter_pages
 from klaviyo_jobs.errors import ClosedError, KeyRefusedError, KlaviyoJobsError, StatusError
-from klaviyo_jobs.extract.known_jobs import KnownJob, KnownJobs, ListingKey
+from klaviyo_jobs.extract.known_jobs import KnownJobs, ListingKey
+from klaviyo_jobs.extract.questions import KnownJob
 from klaviyo_jobs.extract.rows import (
     RowContext,
     SeenJob,

@@ -45,7 +45,7 @@ class Loads:
 
     Args:
         listings: All that a load may read, so that the warehouse is asked once for all of them.
-        tables: Every table that a load makes, even an empty one.
+        tables: Every table that a load makes where it is missing, even an empty one.
         outcomes: Collects how each listing went, or None to raise the first failure.
         on_recalled: Called with the id of each load, when it is known what the warehouse knows.
     """
@@ -77,7 +77,8 @@ class Loads:
                 if self._on_recalled is not None:
                     self._on_recalled(load.run_id)
                 for table in self._tables:
-                    yield with_merge_hints(table, table.schema.empty_table())
+                    if not load.recall.has_table(table):
+                        yield with_merge_hints(table, table.schema.empty_table())
             # Closed on their own: the other listings of an account go on when these are left off.
             listings = [replace(listing, client=listing.client.branch()) for listing in listings]
             readers = [self._reader_of(listing, load) for listing in listings]

@@ -20,7 +20,7 @@ from klaviyo_jobs.api.client import Client
 from klaviyo_jobs.extract.listing import Listing, ListingOutcome
 from klaviyo_jobs.extract.loads import Loads
 from klaviyo_jobs.model.kinds import JobKind
-from klaviyo_jobs.model.tables import ENTITY_TABLES, TABLES
+from klaviyo_jobs.model.tables import ENTITY_TABLES, TABLES, Table
 from klaviyo_jobs.settings import (
     DEFAULT_BASE_URL,
     DEFAULT_REVISION,
@@ -107,6 +107,13 @@ def build_listings(
     ]
 
 
+def tables_of(listings: Iterable[Listing]) -> list[Table]:
+    """Return every table that a load of *listings* makes."""
+    # The table of categories always: that a kind does not include them now says nothing of the views on them.
+    included = {"categories"} | {each.kind.entity.plural for each in listings if each.includes}
+    return [table for name, table in TABLES.items() if name not in ENTITY_TABLES or name in included]
+
+
 @dlt.source(name=SCHEMA_NAME, section=SCHEMA_NAME)
 def build_source(
     listings: Sequence[Listing], outcomes: list[ListingOutcome], on_recalled: Callable[[str], None]
@@ -128,14 +135,7 @@ def _resources_of(
     by_kind: dict[JobKind, list[Listing]] = defaultdict(list)
     for listing in listings:
         by_kind[listing.kind].append(listing)
-    # The table of categories always: that a kind does not include them now says nothing of the views on them.
-    included = {"categories"} | {kind.entity.plural for kind, [first, *_] in by_kind.items() if first.includes}
-    loads = Loads(
-        listings,
-        [table for name, table in TABLES.items() if name not in ENTITY_TABLES or name in included],
-        outcomes,
-        on_recalled,
-    )
+    loads = Loads(listings, tables_of(listings), outcomes, on_recalled)
 
     @dlt.transformer
     def with_details(listing: Listing) -> Iterator[DataItemWithMeta | None]:

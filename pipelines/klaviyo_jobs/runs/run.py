@@ -22,7 +22,7 @@ import pendulum
 
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, PartialError
 from klaviyo_jobs.extract.listing import ListingOutcome
-from klaviyo_jobs.extract.source import build_listings, build_source
+from klaviyo_jobs.extract.source import build_listings, build_source, tables_of
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.monitor.check import describe, run_sql_checks
 from klaviyo_jobs.runs.replay import Replayed, replay_rejected
@@ -221,7 +221,7 @@ def run(
         run_id=loaded.run_id,
         warehouse=warehouse,
         outcomes=outcomes,
-        rows=loaded.rows,
+        rows={table.name: loaded.rows.get(table.name, 0) for table in tables_of(listings)},
         views=views,
         seconds=time.monotonic() - started,
         replayed=replayed,
