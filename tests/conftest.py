@@ -44,3 +44,8 @@ def warehouse(tmp_path: Path) -> Warehouse:
 def load(sandbox: Sandbox, warehouse: Warehouse) -> Load:
     """Run the extractor once against the sandbox into the warehouse."""
     return Load(sandbox, warehouse)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are processors: a tenth of the suite waits, for locks, signals and time limits."""
+    return (os.cpu_count() or 1) + 1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ import pytest
 from klaviyo_jobs.errors import LockedError, StoppedError
 from klaviyo_jobs.monitor.notify import announced
 from klaviyo_sandbox import Fault, Sandbox
+from support import processes
 from support.loads import Warehouse
 
 SECRET = "d3f1c0de-0000-4000-8000-123456789abc"
@@ -68,20 +67,10 @@ def monitor() -> Iterator[Monitor]:
         thread.join()
 
 
-def command(
-    sandbox: Sandbox, warehouse: Warehouse, *arguments: str, **settings: str
-) -> subprocess.CompletedProcess[str]:
+def command(sandbox: Sandbox, warehouse: Warehouse, *arguments: str, **others: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a process of its own."""
-    environment = {
-        **os.environ,
-        "SOURCES__KLAVIYO_JOBS__API_KEY": sandbox.key,
-        "SOURCES__KLAVIYO_JOBS__BASE_URL": sandbox.base_url,
-        "SOURCES__KLAVIYO_JOBS__KINDS": '["item-create"]',
-        "SOURCES__KLAVIYO_JOBS__WAREHOUSE": str(warehouse.path),
-        **{f"SOURCES__KLAVIYO_JOBS__{name}": value for name, value in settings.items()},
-    }
-    program = [sys.executable, "-m", "klaviyo_jobs", *arguments]
-    return subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    given = {"kinds": '["item-create"]', "warehouse": str(warehouse.path), **others}
+    return processes.command(warehouse.path.parent, *arguments, **processes.settings(sandbox, **given))
 
 
 def test_a_good_run_pings_start_and_zero(sandbox: Sandbox, warehouse: Warehouse, monitor: Monitor) -> None:

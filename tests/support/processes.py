@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from klaviyo_sandbox import Sandbox
+from support.forking import Forked
 
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("SOURCES__")},
@@ -22,15 +27,31 @@ ENVIRONMENT = {
 
 def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `klaviyo-jobs` in *folder* with *environment* beside the machine's own."""
-    return subprocess.run(
-        [sys.executable, "-m", "klaviyo_jobs", *arguments],
-        cwd=folder,
-        env={**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt"), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    with tempfile.TemporaryDirectory() as outputs:
+        stdout, stderr = Path(outputs) / "stdout", Path(outputs) / "stderr"
+        asked = {**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt"), **environment}
+        process = Forked(_fork_server(), list(arguments), folder, asked, stdout, stderr)
+        return subprocess.CompletedProcess(arguments, process.wait(120), stdout.read_text(), stderr.read_text())
+
+
+@functools.cache
+def _fork_server() -> Path:
+    """Start the server that forks, once a test process, and return where its socket is; it ends when we do."""
+    path = Path(tempfile.mkdtemp(prefix="klaviyo-jobs-tests-")) / "socket"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "support.forking", str(path)],
+        cwd=Path(__file__).parent.parent,
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"ready\n"
+    atexit.register(shutil.rmtree, path.parent)
+    atexit.register(server.wait)
+    atexit.register(server.stdin.close)
+    return path
 
 
 def settings(sandbox: Sandbox, **others: str) -> dict[str, str]:
