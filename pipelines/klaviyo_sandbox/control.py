@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from klaviyo_sandbox.clock import format_time, parse_time
 from klaviyo_sandbox.exchange import Reply
 from klaviyo_sandbox.faults import parse_fault
 from klaviyo_sandbox.render import encode_json
-
-if TYPE_CHECKING:
-    from klaviyo_sandbox.server import Sandbox
+from klaviyo_sandbox.state import SandboxState
 
 CONTROL_PREFIX = "/_sandbox/"
 
 
-def answer_control(sandbox: Sandbox, method: str, path: str, body: bytes) -> Reply:
+def answer_control(sandbox: SandboxState, method: str, path: str, body: bytes) -> Reply:
     """
     Answer one control request; a mistake in it is a 400 or 404 that says so.
 
@@ -62,7 +60,7 @@ def answer_control(sandbox: Sandbox, method: str, path: str, body: bytes) -> Rep
     return _reply(200, answer)
 
 
-def _state(sandbox: Sandbox) -> dict[str, Any]:
+def _state(sandbox: SandboxState) -> dict[str, Any]:
     now = sandbox.clock.now()
     return {
         "now": format_time(now),
@@ -73,7 +71,7 @@ def _state(sandbox: Sandbox) -> dict[str, Any]:
     }
 
 
-def _move_clock(sandbox: Sandbox, order: dict[str, Any]) -> None:
+def _move_clock(sandbox: SandboxState, order: dict[str, Any]) -> None:
     if set(order) == {"set"}:
         sandbox.clock.set(parse_time(order["set"]))
     elif set(order) == {"advance_seconds"}:

@@ -8,7 +8,6 @@ Out:    a reply; every refusal is a JSON:API error.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,34 +23,14 @@ from klaviyo_sandbox.errors import (
 )
 from klaviyo_sandbox.exchange import Call, Reply
 from klaviyo_sandbox.kinds import JobKind
-from klaviyo_sandbox.limits import Meter
 from klaviyo_sandbox.query import CURSOR, Cursor, ListQuery, parse_detail_query, parse_list_query, url_with
 from klaviyo_sandbox.render import Renderer, encode_json
 from klaviyo_sandbox.revisions import SHAPES, Shape, shape_for
+from klaviyo_sandbox.state import Account
 from klaviyo_sandbox.world import THE_END, Page, World
 
 _KEY_SCHEME = "Klaviyo-API-Key "
 _OPT_OUT = "X-Klaviyo-Revision-Fall-Forward-Opt-Out"
-
-
-@dataclass(slots=True)
-class Account:
-    """
-    One account of the sandbox.
-
-    Attributes:
-        label: What tests and records call it.
-        key: Its private key; fake by its very form.
-        world: Its jobs.
-        meter: Counts its requests against the rate limits.
-        has_scope: Whether the key may read catalogs.
-    """
-
-    label: str
-    key: str
-    world: World
-    meter: Meter
-    has_scope: bool = True
 
 
 class Api:
