@@ -2,7 +2,7 @@
 The server: a real HTTP/1.1 listener on loopback in a thread of its own, with its own event loop.
 
 In:     what `state.py` holds, a host and a port, HTTP requests.
-Out:    each request answered by the control paths or the API, struck by faults, delivered, and recorded.
+Out:    each request answered by the control paths or the API, changed by faults, delivered, and recorded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from klaviyo_sandbox.faults import Fault
 from klaviyo_sandbox.limits import RateLimits
 from klaviyo_sandbox.routes import Api
 from klaviyo_sandbox.state import SandboxState
-from klaviyo_sandbox.wire import deliver, read_call, record_of
+from klaviyo_sandbox.wire import deliver, read_request, record_of
 from klaviyo_sandbox.world import World
 
 _BACKLOG = 1024
@@ -143,24 +143,24 @@ class Sandbox(SandboxState):
         finally:
             await runner.cleanup()
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path.startswith(CONTROL_PREFIX):
-            control = answer_control(self, request.method, request.path, await request.read())
-            return await deliver(request, control)
+    async def _handle(self, http_request: web.BaseRequest) -> web.StreamResponse:
+        if http_request.path.startswith(CONTROL_PREFIX):
+            control = answer_control(self, http_request.method, http_request.path, await http_request.read())
+            return await deliver(http_request, control)
         started_at = time.monotonic()
-        call = read_call(request)
-        account = self._api.account_of(call)
-        reply = self._api.answer(call, account, self.clock.now())
-        if account is not None and reply.status not in _REFUSED_BEFORE_FAULTS:
+        request = read_request(http_request)
+        account = self._api.account_of(request)
+        response = self._api.answer(request, account, self.clock.now())
+        if account is not None and response.status not in _REFUSED_BEFORE_FAULTS:
             for fault in tuple(self.faults):
-                fault.strike(reply, call, account.label)
+                fault.apply(response, request, account.label)
         status = 0
         try:
-            await asyncio.sleep(self.latency_seconds + reply.delay_seconds)
-            response = await deliver(request, reply)
-            status = 0 if reply.is_reset else reply.status
-            return response
+            await asyncio.sleep(self.latency_seconds + response.delay_seconds)
+            delivered = await deliver(http_request, response)
+            status = 0 if response.is_reset else response.status
+            return delivered
         finally:
             label = account.label if account else None
-            self.record(record_of(call, label, reply, status=status, started_at=started_at))
-            _log.info("%s %s: %d", call.method, call.path_and_query, status)
+            self.record(record_of(request, label, response, status=status, started_at=started_at))
+            _log.info("%s %s: %d", request.method, request.path_and_query, status)

@@ -46,10 +46,10 @@ class SandboxState:
     What a sandbox holds, whether or not its server runs. Safe to change while it does.
 
     Attributes:
-        seed: Chose the worlds' content and which requests a `one_in` fault strikes.
+        seed: Chose the worlds' content and which requests a `one_in` fault is applied to.
         clock: Set or advance it at will.
         accounts: By label; `default` is always there.
-        faults: Append to it, clear it; each fault counts what it has struck.
+        faults: Append to it, clear it; each fault counts the requests it was applied to.
         latency_seconds: Waited before every answer.
     """
 
@@ -91,7 +91,7 @@ class SandboxState:
     @property
     def throttled_count(self) -> int:
         """How many requests were over a rate limit; 429s made by a fault are not among them."""
-        return sum(account.meter.refused_count for account in self.accounts.values())
+        return sum(account.meter.throttled_count for account in self.accounts.values())
 
     def add_account(self, label: str, world: str | World = "empty", *, has_scope: bool = True) -> Account:
         """
