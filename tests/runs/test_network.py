@@ -19,14 +19,7 @@ from klaviyo_jobs.model.kinds import RateLimit
 from klaviyo_jobs.runs.run import run
 from klaviyo_jobs.settings import Settings
 from klaviyo_sandbox import Fault, Job, RateLimits, Sandbox, related_id
-from support.expected import (
-    expected_errors,
-    expected_jobs,
-    expected_linkages,
-    loaded_errors,
-    loaded_jobs,
-    loaded_linkages,
-)
+from support.expected import assert_loaded
 from support.loads import NOW, Load, Warehouse
 
 
@@ -68,9 +61,7 @@ def test_one_call_in_five_fails_and_the_tables_are_exact(warehouse: Warehouse, s
     assert failed >= 0.1 * len(sandbox.requests)
     assert sandbox.throttled_count == 0
     for kind in ("item-create", "category-create"):
-        assert loaded_jobs(warehouse, kind) == expected_jobs(sandbox, kind)
-        assert loaded_errors(warehouse, kind) == expected_errors(sandbox, kind)
-        assert loaded_linkages(warehouse, kind) == expected_linkages(sandbox, kind)
+        assert_loaded(sandbox, warehouse, kind)
     assert warehouse.count("categories") == 300
 
 
