@@ -8,6 +8,13 @@ from typing import Any
 from klaviyo_sandbox import Job, RawJob, Sandbox, related_id
 from support.loads import DAY, HOUR, NOW
 
+MINUTE = dt.timedelta(minutes=1)
+
+
+def job(job_id: str, *, kind: str = "item-create", created_at: dt.datetime = NOW - HOUR, **members: Any) -> Job:
+    """Return a complete job of no operations; *members* are added or take the place of its own."""
+    return Job(kind, job_id, created_at, **members)
+
 
 def finished(kind: str, job_id: str, *related: str, **members: Any) -> Job:
     """Return a job that completed now and dealt with the entities *related*, named by the shop's own ids."""
@@ -25,7 +32,7 @@ def under_way(kind: str, job_id: str, *related: str, **members: Any) -> Job:
 def add_jobs(sandbox: Sandbox, count: int, *, kind: str = "item-create") -> list[str]:
     """Add *count* jobs of *kind*, a minute apart, and return their ids as the API lists them, newest first."""
     ids = [f"J{number:03}" for number in range(count)]
-    sandbox.world.add(*(Job(kind, job_id, NOW - n * dt.timedelta(minutes=1)) for n, job_id in enumerate(ids)))
+    sandbox.world.add(*(job(job_id, kind=kind, created_at=NOW - n * MINUTE) for n, job_id in enumerate(ids)))
     return ids
 
 
