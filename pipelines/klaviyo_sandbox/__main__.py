@@ -158,10 +158,10 @@ def _clock(text: str) -> datetime | None:
 def _limits(text: str) -> bool | RateLimits:
     if text in ("on", "off"):
         return text == "on"
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    match = re.fullmatch(r"(?P<burst>\d+)/(?P<steady>\d+)", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is neither on, off nor BURST/STEADY, e.g. 10/100")
-    quota = int(match[1]), int(match[2])
+    quota = int(match["burst"]), int(match["steady"])
     return RateLimits(narrow=quota, wide=quota)
 
 

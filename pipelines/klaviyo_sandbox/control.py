@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from klaviyo_sandbox.clock import format_time, parse_time
-from klaviyo_sandbox.exchange import Reply
+from klaviyo_sandbox.exchange import Response
 from klaviyo_sandbox.faults import parse_fault
 from klaviyo_sandbox.render import encode_json
-
-if TYPE_CHECKING:
-    from klaviyo_sandbox.server import Sandbox
+from klaviyo_sandbox.state import SandboxState
 
 CONTROL_PREFIX = "/_sandbox/"
 
 
-def answer_control(sandbox: Sandbox, method: str, path: str, body: bytes) -> Reply:
+def answer_control(sandbox: SandboxState, method: str, path: str, body: bytes) -> Response:
     """
     Answer one control request; a mistake in it is a 400 or 404 that says so.
 
@@ -38,31 +36,31 @@ def answer_control(sandbox: Sandbox, method: str, path: str, body: bytes) -> Rep
     try:
         match method, path.removeprefix(CONTROL_PREFIX):
             case "GET", "state":
-                answer: Any = _state(sandbox)
+                data: Any = _state(sandbox)
             case "GET", "requests":
-                answer = [asdict(record) for record in sandbox.requests]
+                data = [asdict(record) for record in sandbox.requests]
             case "DELETE", "requests":
                 sandbox.reset_requests()
-                answer = []
+                data = []
             case "POST", "clock":
                 _move_clock(sandbox, json.loads(body))
-                answer = _state(sandbox)
+                data = _state(sandbox)
             case "GET", "faults":
-                answer = [asdict(fault) for fault in sandbox.faults]
+                data = _faults(sandbox)
             case "POST", "faults":
                 sandbox.faults.append(parse_fault(json.loads(body)["spec"], seed=sandbox.seed))
-                answer = [asdict(fault) for fault in sandbox.faults]
+                data = _faults(sandbox)
             case "DELETE", "faults":
                 sandbox.faults.clear()
-                answer = []
+                data = []
             case _:
-                return _reply(404, {"error": f"there is no control {method} {path}"})
+                return _json_response(404, {"error": f"there is no control {method} {path}"})
     except (ValueError, KeyError, TypeError) as error:
-        return _reply(400, {"error": f"{type(error).__name__}: {error}"})
-    return _reply(200, answer)
+        return _json_response(400, {"error": f"{type(error).__name__}: {error}"})
+    return _json_response(200, data)
 
 
-def _state(sandbox: Sandbox) -> dict[str, Any]:
+def _state(sandbox: SandboxState) -> dict[str, Any]:
     now = sandbox.clock.now()
     return {
         "now": format_time(now),
@@ -73,14 +71,18 @@ def _state(sandbox: Sandbox) -> dict[str, Any]:
     }
 
 
-def _move_clock(sandbox: Sandbox, order: dict[str, Any]) -> None:
-    if set(order) == {"set"}:
-        sandbox.clock.set(parse_time(order["set"]))
-    elif set(order) == {"advance_seconds"}:
-        sandbox.clock.advance(seconds=float(order["advance_seconds"]))
+def _faults(sandbox: SandboxState) -> list[dict[str, Any]]:
+    return [asdict(fault) for fault in sandbox.faults]
+
+
+def _move_clock(sandbox: SandboxState, setting: dict[str, Any]) -> None:
+    if set(setting) == {"set"}:
+        sandbox.clock.set(parse_time(setting["set"]))
+    elif set(setting) == {"advance_seconds"}:
+        sandbox.clock.advance(seconds=float(setting["advance_seconds"]))
     else:
         raise ValueError('give either "set" or "advance_seconds"')
 
 
-def _reply(status: int, data: Any) -> Reply:
-    return Reply(status, encode_json(data), {"Content-Type": "application/json"})
+def _json_response(status: int, data: Any) -> Response:
+    return Response(status, encode_json(data), {"Content-Type": "application/json"})

@@ -63,7 +63,7 @@ def invalid_input(detail: str, *, parameter: str | None = None, pointer: str = "
 
 def invalid_cursor() -> ApiError:
     """400: `page[cursor]` is none that a page has handed out."""
-    return ApiError(400, "invalid", "Invalid input.", "Invalid cursor provided.", source={"pointer": "/data/"})
+    return ApiError(400, "invalid", "Invalid input.", "Invalid cursor provided.")
 
 
 def wrong_key() -> ApiError:
@@ -78,7 +78,7 @@ def missing_scope() -> ApiError:
 
 def no_such_job(kind: JobKind, job_id: str) -> ApiError:
     """404: no job has this id, or it has expired."""
-    detail = f"A catalog-{kind.resource} bulk {kind.operation} job with id {job_id} does not exist."
+    detail = f"A catalog-{kind.entity} bulk {kind.operation} job with id {job_id} does not exist."
     return ApiError(404, "not_found", "Not found.", detail)
 
 

@@ -1,7 +1,7 @@
 """
 One request as the sandbox sees it, and the answer on its way out.
 
-A call is fixed. A reply is changed by faults before it is delivered.
+A request is fixed. A response is changed by faults before it is delivered; `wire.py` says how.
 """
 
 from __future__ import annotations
@@ -10,14 +10,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from klaviyo_sandbox.kinds import KINDS_BY_COLLECTION, JobKind
 
-_JOB_PATH = re.compile(r"/api/([a-z-]+)(?:/([^/]+))?/?")
+_JOB_PATH = re.compile(r"/api/(?P<collection>[a-z-]+)(?:/(?P<job_id>[^/]+))?/?")
+
+
+class Target(NamedTuple):
+    """What a path is about: all jobs of one kind, or the one job named."""
+
+    kind: JobKind
+    job_id: str | None
 
 
 @dataclass(frozen=True)
-class Call:
+class Request:
     """
     One request.
 
@@ -35,21 +43,21 @@ class Call:
     base_url: str
 
     @cached_property
-    def target(self) -> tuple[JobKind, str | None] | None:
+    def target(self) -> Target | None:
         """The job kind and, for a detail, the job id; none for a path that is not about jobs."""
         match = _JOB_PATH.fullmatch(self.path)
-        kind = KINDS_BY_COLLECTION.get(match[1]) if match else None
-        return (kind, match[2]) if match and kind else None
+        kind = KINDS_BY_COLLECTION.get(match["collection"]) if match else None
+        return Target(kind, match["job_id"]) if match and kind else None
 
     @property
     def kind(self) -> JobKind | None:
         """The job kind the path is about."""
-        return self.target[0] if self.target else None
+        return self.target.kind if self.target else None
 
     @property
     def job_id(self) -> str | None:
         """The job the path is about; none for a list."""
-        return self.target[1] if self.target else None
+        return self.target.job_id if self.target else None
 
     @property
     def endpoint(self) -> str | None:
@@ -65,7 +73,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class Reply:
+class Response:
     """
     One answer, and how it is put on the wire.
 
@@ -76,7 +84,7 @@ class Reply:
         padding_bytes: So many spaces follow the body.
         is_cut: The connection is closed after half of the promised body.
         is_reset: The connection is reset instead of an answer.
-        faults: Names of the faults that changed this reply.
+        faults: Names of the faults that changed this response.
     """
 
     status: int
@@ -104,7 +112,7 @@ class RequestRecord:
         started_at: `time.monotonic()` on arrival.
         seconds: From arrival to the last byte handed over.
         headers: Those sent, names in lower case, without `authorization`.
-        faults: Names of the faults that struck.
+        faults: Names of the faults that were applied.
     """
 
     method: str

@@ -1,7 +1,7 @@
 """
 Faults: what can go wrong between a client and the API, each by name, applied by rule.
 
-To add one, write a function that changes a reply and decorate it with its name; `--help` shows its docstring.
+To add one, write a function that changes a response and decorate it with its name; `--help` shows its docstring.
 A fault acts on what would have been answered; a refused key and a real 429 are left alone.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from klaviyo_sandbox.errors import ApiError, no_such_job, server_error, throttled
-from klaviyo_sandbox.exchange import Call, Reply
+from klaviyo_sandbox.exchange import Request, Response
 from klaviyo_sandbox.jobs import digest
 from klaviyo_sandbox.kinds import check_kind
 from klaviyo_sandbox.query import CURSOR, Cursor, url_with
@@ -40,7 +40,7 @@ _RULES = {
 }
 _SPEC = re.compile(rf"(?P<name>[a-z0-9-]+)(:(?P<argument>.*?))?(@(?P<rules>(?:{'|'.join(_RULES)})=.*))?")
 
-_Effect = Callable[[Reply, Call, "Fault"], None]
+_Effect = Callable[[Response, Request, "Fault"], None]
 
 
 class _Definition(NamedTuple):
@@ -57,7 +57,7 @@ FAULTS: dict[str, _Definition] = {}
 @dataclass(slots=True)
 class Fault:
     """
-    One fault and the rule that says which requests it strikes: those that match every condition given.
+    One fault and the rule that says which requests it is applied to: those that match every condition given.
 
     Attributes:
         name: One of `FAULTS`.
@@ -71,7 +71,7 @@ class Fault:
         one_in: One matching request in so many, chosen by *seed*.
         times: At most so often.
         seen: How many requests have matched so far.
-        applied: How many it has struck.
+        applied: To how many of these it was applied.
         memory: What a fault keeps from one request to the next.
     """
 
@@ -102,19 +102,19 @@ class Fault:
         if self.one_in < 1:
             raise ValueError(f"one_in is at least 1, not {self.one_in}")
 
-    def strike(self, reply: Reply, call: Call, account: str) -> None:
-        """Change *reply* if the rule says so."""
-        if self._matches(call, account) and self._is_due():
+    def apply(self, response: Response, request: Request, account: str) -> None:
+        """Change *response* if the rule says so."""
+        if self._matches(request, account) and self._is_due():
             self.applied += 1
-            reply.faults.append(self.name)
-            FAULTS[self.name].effect(reply, call, self)
+            response.faults.append(self.name)
+            FAULTS[self.name].effect(response, request, self)
 
-    def _matches(self, call: Call, account: str) -> bool:
+    def _matches(self, request: Request, account: str) -> bool:
         return (
-            (self.kind is None or (call.kind is not None and call.kind.name == self.kind))
-            and self.endpoint in (None, call.endpoint)
+            (self.kind is None or (request.kind is not None and request.kind.name == self.kind))
+            and self.endpoint in (None, request.endpoint)
             and self.account in (None, account)
-            and (self.path is None or self.path in call.path_and_query)
+            and (self.path is None or self.path in request.path_and_query)
         )
 
     def _is_due(self) -> bool:
@@ -166,113 +166,113 @@ def _check_url(argument: str) -> None:
 
 
 @_fault("status", "500", int)
-def _status(reply: Reply, call: Call, fault: Fault) -> None:
+def _status(response: Response, request: Request, fault: Fault) -> None:
     """Answer with this status (500 unless given) and the API's body for it."""
-    _become(reply, server_error(int(fault.argument)))
+    _set_error(response, server_error(int(fault.argument)))
 
 
 @_fault("html", "502", int)
-def _html(reply: Reply, call: Call, fault: Fault) -> None:
+def _html(response: Response, request: Request, fault: Fault) -> None:
     """Answer with this status (502 unless given) and a proxy's HTML page."""
-    reply.status, reply.body, reply.headers = int(fault.argument), _HTML, {"Content-Type": "text/html"}
+    response.status, response.body, response.headers = int(fault.argument), _HTML, {"Content-Type": "text/html"}
 
 
 @_fault("429", "1")
-def _too_many(reply: Reply, call: Call, fault: Fault) -> None:
+def _too_many(response: Response, request: Request, fault: Fault) -> None:
     """Answer 429; Retry-After is the argument: seconds (1 unless given), `date`, `huge` or `none`."""
     in_a_second = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
     named: dict[str, str | None] = {"date": in_a_second, "huge": "86400", "none": None}
-    _become(reply, throttled(named.get(fault.argument, fault.argument)))
+    _set_error(response, throttled(named.get(fault.argument, fault.argument)))
 
 
 @_fault("reset")
-def _reset(reply: Reply, call: Call, fault: Fault) -> None:
+def _reset(response: Response, request: Request, fault: Fault) -> None:
     """Reset the connection instead of answering."""
-    reply.is_reset = True
+    response.is_reset = True
 
 
 @_fault("cut")
-def _cut(reply: Reply, call: Call, fault: Fault) -> None:
+def _cut(response: Response, request: Request, fault: Fault) -> None:
     """Close the connection after half of the promised body."""
-    reply.is_cut = True
+    response.is_cut = True
 
 
 @_fault("empty-body")
-def _empty_body(reply: Reply, call: Call, fault: Fault) -> None:
+def _empty_body(response: Response, request: Request, fault: Fault) -> None:
     """Answer 200 with nothing in it."""
-    reply.body = b""
+    response.body = b""
 
 
 @_fault("slow", "2", float)
-def _slow(reply: Reply, call: Call, fault: Fault) -> None:
+def _slow(response: Response, request: Request, fault: Fault) -> None:
     """Wait so many seconds (2 unless given) before answering."""
-    reply.delay_seconds += float(fault.argument)
+    response.delay_seconds += float(fault.argument)
 
 
 @_fault("drip", "2", float)
-def _drip(reply: Reply, call: Call, fault: Fault) -> None:
+def _drip(response: Response, request: Request, fault: Fault) -> None:
     """Send the body in small pieces over so many seconds (2 unless given)."""
-    reply.drip_seconds = float(fault.argument)
+    response.drip_seconds = float(fault.argument)
 
 
 @_fault("redirect", check=_check_url)
-def _redirect(reply: Reply, call: Call, fault: Fault) -> None:
+def _redirect(response: Response, request: Request, fault: Fault) -> None:
     """Answer 302 to the URL given."""
-    reply.status, reply.body, reply.headers = 302, b"", {"Location": fault.argument}
+    response.status, response.body, response.headers = 302, b"", {"Location": fault.argument}
 
 
 @_fault("expired-job")
-def _expired_job(reply: Reply, call: Call, fault: Fault) -> None:
+def _expired_job(response: Response, request: Request, fault: Fault) -> None:
     """Answer a detail with 404, as if the job had expired since it was listed."""
-    if call.kind and call.job_id:
-        _become(reply, no_such_job(call.kind, call.job_id))
+    if request.kind and request.job_id:
+        _set_error(response, no_such_job(request.kind, request.job_id))
 
 
 @_fault("invalid-json")
-def _invalid_json(reply: Reply, call: Call, fault: Fault) -> None:
+def _invalid_json(response: Response, request: Request, fault: Fault) -> None:
     """Answer with the first half of the body, properly framed."""
-    reply.body = reply.body[: len(reply.body) // 2]
+    response.body = response.body[: len(response.body) // 2]
 
 
 @_fault("nan")
-def _nan(reply: Reply, call: Call, fault: Fault) -> None:
+def _nan(response: Response, request: Request, fault: Fault) -> None:
     """Write NaN, which is not JSON, as the total_count of every job."""
-    _edit_jobs(reply, lambda job: job["attributes"].update(total_count=float("nan")))
+    _edit_jobs(response, lambda job: job["attributes"].update(total_count=float("nan")))
 
 
 @_fault("huge-body", "64", int)
-def _huge_body(reply: Reply, call: Call, fault: Fault) -> None:
+def _huge_body(response: Response, request: Request, fault: Fault) -> None:
     """Let so many MiB of spaces (64 unless given) follow the JSON."""
-    reply.padding_bytes = int(fault.argument) * _MIB
+    response.padding_bytes = int(fault.argument) * _MIB
 
 
 @_fault("gzip-bomb", "64", int)
-def _gzip_bomb(reply: Reply, call: Call, fault: Fault) -> None:
+def _gzip_bomb(response: Response, request: Request, fault: Fault) -> None:
     """Send so many MiB of spaces (64 unless given) compressed a thousandfold."""
-    reply.body = _compressed_spaces(int(fault.argument))
-    reply.headers["Content-Encoding"] = "gzip"
+    response.body = _compressed_spaces(int(fault.argument))
+    response.headers["Content-Encoding"] = "gzip"
 
 
 @_fault("repeat-link")
-def _repeat_link(reply: Reply, call: Call, fault: Fault) -> None:
+def _repeat_link(response: Response, request: Request, fault: Fault) -> None:
     """Let links.next point at the page that holds it."""
-    _set_next(reply, lambda page: call.base_url + call.path_and_query)
+    _set_next(response, lambda page: request.base_url + request.path_and_query)
 
 
 @_fault("aba-cursor")
-def _aba_cursor(reply: Reply, call: Call, fault: Fault) -> None:
+def _aba_cursor(response: Response, request: Request, fault: Fault) -> None:
     """From the second page on, let two pages link to each other for ever."""
-    here = call.base_url + call.path_and_query
-    if _cursor_of(call) is None:
+    here = request.base_url + request.path_and_query
+    if _cursor_of(request) is None:
         return
     if fault.memory.setdefault("first", here) != here:
-        _set_next(reply, lambda page: str(fault.memory["first"]))
+        _set_next(response, lambda page: str(fault.memory["first"]))
     else:
-        _set_next(reply, lambda page: page["links"].get("next") or call.base_url + call.path)
+        _set_next(response, lambda page: page["links"].get("next") or request.base_url + request.path)
 
 
 @_fault("endless-cursor")
-def _endless_cursor(reply: Reply, call: Call, fault: Fault) -> None:
+def _endless_cursor(response: Response, request: Request, fault: Fault) -> None:
     """After the last page, link to empty pages for ever, each with a cursor never seen before."""
 
     def fresh_link(page: dict[str, Any]) -> str | None:
@@ -281,89 +281,91 @@ def _endless_cursor(reply: Reply, call: Call, fault: Fault) -> None:
         fault.memory["last"] = last
         if following or last is None:
             return following
-        return _link_to(call, Cursor("next", last).encode(suffix=str(fault.applied)))
+        return _link_to(request, Cursor("next", last).encode(suffix=str(fault.applied)))
 
-    _set_next(reply, fresh_link)
+    _set_next(response, fresh_link)
 
 
 @_fault("foreign-link", check=_check_url)
-def _foreign_link(reply: Reply, call: Call, fault: Fault) -> None:
+def _foreign_link(response: Response, request: Request, fault: Fault) -> None:
     """Let links.next point at the origin given, e.g. `http://127.0.0.1:9`."""
-    _set_next(reply, lambda page: fault.argument.rstrip("/") + call.path_and_query)
+    _set_next(response, lambda page: fault.argument.rstrip("/") + request.path_and_query)
 
 
 @_fault("list-moves")
-def _list_moves(reply: Reply, call: Call, fault: Fault) -> None:
+def _list_moves(response: Response, request: Request, fault: Fault) -> None:
     """Begin each page but the first with the last job of the page before, as when a list grows."""
-    page = _document(reply)
-    if page is None or call.endpoint != "list":
+    page = _document(response)
+    if page is None or request.endpoint != "list":
         return
-    if _cursor_of(call) and "last" in fault.memory:
+    if _cursor_of(request) and "last" in fault.memory:
         page["data"].insert(0, fault.memory["last"])
         if len(page["data"]) > PAGE_SIZE:
             page["data"].pop()
-            page["links"]["next"] = _link_to(call, Cursor("next", _id_of(page["data"][-1])).encode())
-        reply.body = encode_json(page)
+            page["links"]["next"] = _link_to(request, Cursor("next", _id_of(page["data"][-1])).encode())
+        response.body = encode_json(page)
     fault.memory["last"] = page["data"][-1] if page["data"] else None
 
 
 @_fault("odd-field")
-def _odd_field(reply: Reply, call: Call, fault: Fault) -> None:
+def _odd_field(response: Response, request: Request, fault: Fault) -> None:
     """Add attributes and members that no specification names."""
 
     def add(job: dict[str, Any]) -> None:
         job["attributes"]["priority"] = {"level": 3, "labels": ["a", None]}
         job["meta"] = {"region": "eu"}
 
-    _edit_jobs(reply, add)
+    _edit_jobs(response, add)
 
 
 @_fault("unknown-status", "paused")
-def _unknown_status(reply: Reply, call: Call, fault: Fault) -> None:
+def _unknown_status(response: Response, request: Request, fault: Fault) -> None:
     """Give every job this status (`paused` unless given), which no specification names."""
-    _edit_jobs(reply, lambda job: job["attributes"].update(status=fault.argument))
+    _edit_jobs(response, lambda job: job["attributes"].update(status=fault.argument))
 
 
-def _become(reply: Reply, error: ApiError) -> None:
-    reply.status, reply.body = error.status, encode_json(error.document())
+def _set_error(response: Response, error: ApiError) -> None:
+    response.status, response.body = error.status, encode_json(error.document())
     if error.status == 429:
-        reply.headers = {"Content-Type": reply.headers["Content-Type"]}
-    reply.headers |= error.headers
+        response.headers = {"Content-Type": response.headers["Content-Type"]}
+    response.headers |= error.headers
 
 
-def _document(reply: Reply) -> dict[str, Any] | None:
-    """The reply's JSON if it is a success."""
-    document: dict[str, Any] | None = json.loads(reply.body) if reply.status == 200 and reply.body else None
+def _document(response: Response) -> dict[str, Any] | None:
+    """The response's JSON if it is a success."""
+    document: dict[str, Any] | None = json.loads(response.body) if response.status == 200 and response.body else None
     return document
 
 
-def _edit_jobs(reply: Reply, edit: Callable[[dict[str, Any]], None]) -> None:
-    document = _document(reply)
+def _edit_jobs(response: Response, edit: Callable[[dict[str, Any]], None]) -> None:
+    document = _document(response)
     if document is not None:
         for job in document["data"] if isinstance(document["data"], list) else [document["data"]]:
             edit(job)
-        reply.body = encode_json(document)
+        response.body = encode_json(document)
 
 
-def _set_next(reply: Reply, link: Callable[[dict[str, Any]], str | None]) -> None:
-    page = _document(reply)
+def _set_next(response: Response, link: Callable[[dict[str, Any]], str | None]) -> None:
+    page = _document(response)
     if page is not None and isinstance(page["data"], list):
         page["links"]["next"] = link(page)
-        reply.body = encode_json(page)
+        response.body = encode_json(page)
 
 
 def _id_of(job: dict[str, Any]) -> str:
-    """The job's id in any shape."""
+    """The job's id at any revision."""
     return str(job.get("id") or job["attributes"]["job_id"])
 
 
-def _cursor_of(call: Call) -> str | None:
-    return parse_qs(call.raw_query).get(CURSOR, [None])[0]
+def _cursor_of(request: Request) -> str | None:
+    return parse_qs(request.raw_query).get(CURSOR, [None])[0]
 
 
-def _link_to(call: Call, cursor: str) -> str:
-    pairs = [(name, value) for name, values in parse_qs(call.raw_query).items() for value in values if name != CURSOR]
-    return url_with(call.base_url + call.path, [*pairs, (CURSOR, cursor)])
+def _link_to(request: Request, cursor: str) -> str:
+    pairs = [
+        (name, value) for name, values in parse_qs(request.raw_query).items() for value in values if name != CURSOR
+    ]
+    return url_with(request.base_url + request.path, [*pairs, (CURSOR, cursor)])
 
 
 @lru_cache(maxsize=4)

@@ -35,7 +35,7 @@ class Progress(NamedTuple):
     """What tells two states of one job apart: the status, and how many operations are done or failed."""
 
     status: str
-    done: int
+    done_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,11 @@ class JobError:
         if not self.id:
             object.__setattr__(self, "id", stable_uuid(self.detail, self.related_id or "", self.pointer or ""))
 
-    def resource_object(self, *, with_meta: bool) -> dict[str, Any]:
-        """The error as the API writes it; revisions before 2026-07-15 are not known to have had `meta`."""
-        rendered: dict[str, Any] = {"id": self.id, "code": self.code}
-        if with_meta and self.related_id is not None:
-            rendered["meta"] = {"id": self.related_id}
-        return rendered | {"title": self.title, "detail": self.detail, "source": {"pointer": self.pointer}}
+    def error_object(self, *, with_meta: bool) -> dict[str, Any]:
+        """The JSON:API error object; revisions before 2026-07-15 are not known to have had `meta`."""
+        meta = {"meta": {"id": self.related_id}} if with_meta and self.related_id is not None else {}
+        source = {"pointer": self.pointer}
+        return {"id": self.id, "code": self.code, **meta, "title": self.title, "detail": self.detail, "source": source}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +162,12 @@ class JobPlan:
 
     def at(self, now: datetime) -> Job:
         """The job's state at *now*."""
-        status, done = self.progress(now)
-        failed = [position for position in sorted(self.failures) if position < done]
+        status, done_count = self.progress(now)
+        failed = [position for position in sorted(self.failures) if position < done_count]
         succeeded = tuple(
-            related for position, related in enumerate(islice(self.related_ids, done)) if position not in self.failures
+            related
+            for position, related in enumerate(islice(self.related_ids, done_count))
+            if position not in self.failures
         )
         is_finished = status in ("complete", "cancelled")
         return Job(
@@ -202,16 +203,15 @@ class RawJob:
     """
 
     kind: str
-    resource: dict[str, Any]
+    resource_object: dict[str, Any]
     id: str = ""
     created_at: datetime = _THE_BEGINNING
 
     def __post_init__(self) -> None:
         _check(self.kind, self.created_at)
-        attributes = self.resource.get("attributes")
-        attributes = attributes if isinstance(attributes, dict) else {}
+        attributes = self._attributes()
         if not self.id:
-            object.__setattr__(self, "id", str(self.resource.get("id") or attributes.get("job_id") or "raw"))
+            object.__setattr__(self, "id", str(self.resource_object.get("id") or attributes.get("job_id") or "raw"))
         if self.created_at == _THE_BEGINNING:
             with suppress(KeyError, TypeError, ValueError):
                 object.__setattr__(self, "created_at", parse_time(attributes["created_at"]))
@@ -220,8 +220,12 @@ class RawJob:
         return True
 
     def progress(self, now: datetime) -> Progress:
-        attributes = self.resource.get("attributes")
-        return Progress(str(attributes.get("status")) if isinstance(attributes, dict) else "", 0)
+        return Progress(str(self._attributes().get("status", "")), 0)
+
+    def _attributes(self) -> dict[str, Any]:
+        """Its attributes; empty where a test has put something else in their place."""
+        attributes = self.resource_object.get("attributes")
+        return attributes if isinstance(attributes, dict) else {}
 
 
 Entry = Job | JobPlan | RawJob
@@ -281,7 +285,7 @@ def digest(*parts: str, size: int) -> bytes:
 
 
 def _error_object(error: JobError | dict[str, Any], with_meta: bool) -> dict[str, Any]:
-    return error.resource_object(with_meta=with_meta) if isinstance(error, JobError) else error
+    return error.error_object(with_meta=with_meta) if isinstance(error, JobError) else error
 
 
 def _check(kind: str, created_at: datetime) -> None:

@@ -18,7 +18,8 @@ class JobKind:
     One kind of job and what the API calls its parts.
 
     Attributes:
-        name: `item-create`; how tests and world descriptions name the kind.
+        name: `item-create`; how tests and worlds name the kind.
+        entity: `item`, `variant` or `category`: what the operations of a job work on.
         job_type: `catalog-item-bulk-create-job`, the JSON:API type and the name inside `fields[...]`.
         collection: `catalog-item-bulk-create-jobs`, the path below `/api/`.
         relationship: `items`, also the only value `include` takes.
@@ -28,7 +29,7 @@ class JobKind:
     """
 
     name: str
-    resource: str
+    entity: str
     operation: str
     job_type: str
     collection: str
@@ -38,24 +39,24 @@ class JobKind:
     rate_class: str
 
 
-def _kind(resource: str, operation: str) -> JobKind:
-    job_type = f"catalog-{resource}-bulk-{operation}-job"
+def _kind(entity: str, operation: str) -> JobKind:
+    job_type = f"catalog-{entity}-bulk-{operation}-job"
     can_include = operation != "delete"
     return JobKind(
-        name=f"{resource}-{operation}",
-        resource=resource,
+        name=f"{entity}-{operation}",
+        entity=entity,
         operation=operation,
         job_type=job_type,
         collection=f"{job_type}s",
-        relationship=_RELATIONSHIPS[resource],
-        related_type=f"catalog-{resource}",
+        relationship=_RELATIONSHIPS[entity],
+        related_type=f"catalog-{entity}",
         can_include=can_include,
-        rate_class="narrow" if can_include and resource != "category" else "wide",
+        rate_class="narrow" if can_include and entity != "category" else "wide",
     )
 
 
 KINDS = {
-    kind.name: kind for kind in (_kind(resource, operation) for resource in _RELATIONSHIPS for operation in _OPERATIONS)
+    kind.name: kind for kind in (_kind(entity, operation) for entity in _RELATIONSHIPS for operation in _OPERATIONS)
 }
 KINDS_BY_COLLECTION = {kind.collection: kind for kind in KINDS.values()}
 

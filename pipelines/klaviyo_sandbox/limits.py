@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 Quota = tuple[int, int]
 
@@ -48,13 +49,20 @@ class _Window:
         return 0.0 if self.used < self.limit else self.started_at + self.seconds - now
 
 
+class _Windows(NamedTuple):
+    """The two windows of one rate class."""
+
+    second: _Window
+    minute: _Window
+
+
 @dataclass(slots=True)
 class Meter:
-    """Counts the requests of one account against *limits*, and how many it has refused."""
+    """Counts the requests of one account against *limits*, and how many were over them."""
 
     limits: RateLimits
-    refused_count: int = 0
-    _windows: dict[str, tuple[_Window, _Window]] = field(default_factory=dict)
+    throttled_count: int = 0
+    _windows: dict[str, _Windows] = field(default_factory=dict)
 
     def take(self, rate_class: str) -> int | None:
         """
@@ -66,19 +74,19 @@ class Meter:
         if not self.limits.is_enforced:
             return None
         now = time.monotonic()
-        windows = self._of(rate_class)
+        windows = self._windows_of(rate_class)
         wait = max(window.wait(now) for window in windows)
         if wait > 0:
-            self.refused_count += 1
+            self.throttled_count += 1
             return math.ceil(wait)
         for window in windows:
             window.used += 1
         return None
 
     def headers(self, rate_class: str) -> dict[str, str]:
-        """The three headers of an allowed request; remaining and reset tell of the one-second window."""
+        """The three headers of an allowed request; remaining and reset describe the one-second window."""
         burst, steady = self.limits.quota(rate_class)
-        window = self._of(rate_class)[0]
+        window = self._windows_of(rate_class).second
         used = window.used if self.limits.is_enforced else 1
         left = max(0.0, window.started_at + 1 - time.monotonic())
         return {
@@ -87,8 +95,8 @@ class Meter:
             "RateLimit-Reset": str(int(left)),
         }
 
-    def _of(self, rate_class: str) -> tuple[_Window, _Window]:
+    def _windows_of(self, rate_class: str) -> _Windows:
         if rate_class not in self._windows:
             burst, steady = self.limits.quota(rate_class)
-            self._windows[rate_class] = (_Window(1, burst), _Window(60, steady))
+            self._windows[rate_class] = _Windows(_Window(1, burst), _Window(60, steady))
         return self._windows[rate_class]

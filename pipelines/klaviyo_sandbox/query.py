@@ -48,7 +48,9 @@ _RELATED_FIELDS = {
     "catalog-variant": (*_ITEM_FIELDS, "sku", "inventory_policy", "inventory_quantity"),
     "catalog-category": ("external_id", "name", "updated"),
 }
-_STATUS_FILTER = re.compile(r"""equals\(\s*status\s*,\s*(['"])(queued|processing|complete|cancelled)\1\s*\)""")
+_STATUS_FILTER = re.compile(
+    r"""equals\(\s*status\s*,\s*(?P<quote>['"])(?P<status>queued|processing|complete|cancelled)(?P=quote)\s*\)"""
+)
 
 Pairs = list[tuple[str, str]]
 Fields = tuple[str, ...] | None
@@ -127,7 +129,7 @@ def parse_list_query(raw: str, kind: JobKind, shape: Shape) -> ListQuery:
             raise invalid_input(
                 f"'{given['filter']}' is not a valid filter; allowed: equals on 'status'.", parameter="filter"
             )
-        status = match[2]
+        status = match["status"]
     return ListQuery(
         pairs=[(name, value) for name, value in given.items() if name != CURSOR],
         fields=_fields(given, job_fields, _allowed_job_fields(shape)),

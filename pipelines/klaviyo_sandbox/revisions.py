@@ -14,17 +14,20 @@ from datetime import date
 
 from klaviyo_sandbox.errors import invalid_input, not_found, retired_revision
 
-REVISIONS = (
-    *(date(2022, 10, 17), date(2022, 12, 15)),
-    *(date(2023, 1, 24), date(2023, 2, 22), date(2023, 6, 15), date(2023, 7, 15), date(2023, 8, 15)),
-    *(date(2023, 9, 15), date(2023, 10, 15), date(2023, 12, 15)),
-    *(date(2024, 2, 15), date(2024, 5, 15), date(2024, 6, 15), date(2024, 7, 15), date(2024, 10, 15)),
-    *(date(2025, 1, 15), date(2025, 4, 15), date(2025, 7, 15), date(2025, 10, 15)),
-    *(date(2026, 1, 15), date(2026, 4, 15), date(2026, 7, 15), date(2026, 10, 15)),
+REVISIONS = tuple(
+    date(year, month, day)
+    for year, days in {
+        2022: ((10, 17), (12, 15)),
+        2023: ((1, 24), (2, 22), (6, 15), (7, 15), (8, 15), (9, 15), (10, 15), (12, 15)),
+        2024: ((2, 15), (5, 15), (6, 15), (7, 15), (10, 15)),
+        2025: ((1, 15), (4, 15), (7, 15), (10, 15)),
+        2026: ((1, 15), (4, 15), (7, 15), (10, 15)),
+    }.items()
+    for month, day in days
 )
 
 _LIFETIME_YEARS = 2
-_FORM = re.compile(r"(\d{4}-\d{2}-\d{2})(\.[a-z0-9]+)?")
+_HEADER = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})(\.[a-z0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +136,9 @@ def shape_for(header: str | None, *, today: date, serve_retired: bool, opted_out
 
 
 def _parse(header: str) -> date:
-    match = _FORM.fullmatch(header)
+    match = _HEADER.fullmatch(header)
     try:
-        return date.fromisoformat(match[1] if match else "")
+        return date.fromisoformat(match["date"] if match else "")
     except ValueError:
         raise invalid_input(f"'{header}' is not a valid revision; the form is YYYY-MM-DD[.suffix].") from None
 

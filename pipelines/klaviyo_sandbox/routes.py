@@ -1,14 +1,13 @@
 """
-From a call to a reply: key, rate limit, revision, scope, path, method, query; then the page or the job.
+From a request to a response: key, rate limit, revision, scope, path, method, query; then the page or the job.
 
-In:     a call, and the account whose key it carries.
-Out:    a reply; every refusal is a JSON:API error.
+In:     a request, and the account whose key it carries.
+Out:    a response; every refusal is a JSON:API error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,63 +21,43 @@ from klaviyo_sandbox.errors import (
     wrong_key,
     wrong_method,
 )
-from klaviyo_sandbox.exchange import Call, Reply
+from klaviyo_sandbox.exchange import Request, Response
 from klaviyo_sandbox.kinds import JobKind
-from klaviyo_sandbox.limits import Meter
 from klaviyo_sandbox.query import CURSOR, Cursor, ListQuery, parse_detail_query, parse_list_query, url_with
 from klaviyo_sandbox.render import Renderer, encode_json
 from klaviyo_sandbox.revisions import SHAPES, Shape, shape_for
+from klaviyo_sandbox.state import Account
 from klaviyo_sandbox.world import THE_END, Page, World
 
 _KEY_SCHEME = "Klaviyo-API-Key "
 _OPT_OUT = "X-Klaviyo-Revision-Fall-Forward-Opt-Out"
 
 
-@dataclass(slots=True)
-class Account:
-    """
-    One account of the sandbox.
-
-    Attributes:
-        label: What tests and records call it.
-        key: Its private key; fake by its very form.
-        world: Its jobs.
-        meter: Counts its requests against the rate limits.
-        has_scope: Whether the key may read catalogs.
-    """
-
-    label: str
-    key: str
-    world: World
-    meter: Meter
-    has_scope: bool = True
-
-
 class Api:
-    """Answers calls. It holds no connection and no socket."""
+    """Answers requests. It holds no connection and no socket."""
 
     def __init__(self, accounts: Mapping[str, Account], *, serve_retired: bool) -> None:
         """
         Args:
-            accounts: By label; looked up anew for each call.
+            accounts: By label; looked up anew for each request.
             serve_retired: Serve retired revisions as they were in their time.
         """
         self._accounts = accounts
         self._serve_retired = serve_retired
         self._renderer = Renderer()
 
-    def account_of(self, call: Call) -> Account | None:
-        """The account whose key the call carries, or none."""
-        given = call.headers.get("Authorization", "")
+    def account_of(self, request: Request) -> Account | None:
+        """The account whose key the request carries, or none."""
+        given = request.headers.get("Authorization", "")
         return next(
             (each for each in self._accounts.values() if given == f"{_KEY_SCHEME}{each.key}"),
             None,
         )
 
-    def answer(self, call: Call, account: Account | None, now: datetime) -> Reply:
+    def answer(self, request: Request, account: Account | None, now: datetime) -> Response:
         """
         Args:
-            call: The request.
+            request: The request.
             account: What `account_of` said of it.
             now: For job states, expiry and revisions.
         """
@@ -87,38 +66,38 @@ class Api:
         try:
             if account is None:
                 raise wrong_key()
-            rate_class = call.kind.rate_class if call.kind else "wide"
+            rate_class = request.kind.rate_class if request.kind else "wide"
             wait = account.meter.take(rate_class)
             if wait is not None:
                 raise throttled(str(wait), seconds=wait)
             headers = account.meter.headers(rate_class)
             shape = shape_for(
-                call.headers.get("revision"),
+                request.headers.get("revision"),
                 today=now.date(),
                 serve_retired=self._serve_retired,
-                opted_out=call.headers.get(_OPT_OUT) == "1",
+                opted_out=request.headers.get(_OPT_OUT) == "1",
             )
             if not account.has_scope:
                 raise missing_scope()
-            status, body = 200, self._body(call, account.world, shape, now)
+            status, body = 200, self._body(request, account.world, shape, now)
         except ApiError as error:
             status, body = error.status, encode_json(error.document())
             headers = headers | error.headers
-        return Reply(status, body, {"Content-Type": shape.media_type, **headers})
+        return Response(status, body, {"Content-Type": shape.media_type, **headers})
 
-    def _body(self, call: Call, world: World, shape: Shape, now: datetime) -> bytes:
-        if call.target is None:
+    def _body(self, request: Request, world: World, shape: Shape, now: datetime) -> bytes:
+        if request.target is None:
             raise not_found("The path does not exist.")
-        if call.method != "GET":
-            raise wrong_method(call.method)
-        kind, job_id = call.target
+        if request.method != "GET":
+            raise wrong_method(request.method)
+        kind, job_id = request.target
         if job_id is None:
-            return self._list(call, kind, world, shape, now)
-        return self._detail(call, kind, job_id, world, shape, now)
+            return self._list(request, kind, world, shape, now)
+        return self._detail(request, kind, job_id, world, shape, now)
 
-    def _list(self, call: Call, kind: JobKind, world: World, shape: Shape, now: datetime) -> bytes:
-        query = parse_list_query(call.raw_query, kind, shape)
-        replay = world.list_replay(kind.name, query.cursor)
+    def _list(self, request: Request, kind: JobKind, world: World, shape: Shape, now: datetime) -> bytes:
+        query = parse_list_query(request.raw_query, kind, shape)
+        replay = world.replay_of_list(kind.name, query.cursor)
         if replay is not None:
             return _as_bytes(replay)
         cursor = None if query.cursor is None else Cursor.decode(query.cursor)
@@ -132,29 +111,29 @@ class Api:
             )
         except KeyError:
             raise invalid_cursor() from None
-        links = _list_links(call.base_url, kind, query, shape, page)
+        links = _list_links(request.base_url, kind, query, shape, page)
         # One join: a page of big jobs is close to a megabyte, and each further copy costs more than finding the jobs.
         parts = [b'{"data":[']
         for entry in page.entries:
-            parts += [self._renderer.job(entry, now, shape, call.base_url, query.fields), b","]
+            parts += [self._renderer.job(entry, now, shape, request.base_url, query.fields), b","]
         if page.entries:
             parts.pop()
         return b"".join([*parts, b'],"links":', encode_json(links), b"}"])
 
-    def _detail(self, call: Call, kind: JobKind, job_id: str, world: World, shape: Shape, now: datetime) -> bytes:
-        query = parse_detail_query(call.raw_query, kind, shape)
-        replay = world.detail_replay(kind.name, job_id)
+    def _detail(self, request: Request, kind: JobKind, job_id: str, world: World, shape: Shape, now: datetime) -> bytes:
+        query = parse_detail_query(request.raw_query, kind, shape)
+        replay = world.replay_of_detail(kind.name, job_id)
         if replay is not None:
             return _as_bytes(replay)
         entry = world.find(kind.name, job_id, now)
         if entry is None:
             raise no_such_job(kind, job_id)
-        parts = [b'{"data":', self._renderer.job(entry, now, shape, call.base_url, query.fields)]
+        parts = [b'{"data":', self._renderer.job(entry, now, shape, request.base_url, query.fields)]
         if query.wants_included:
-            included = self._renderer.included(entry, now, shape, call.base_url, query.related_fields, world)
+            included = self._renderer.included(entry, now, shape, request.base_url, query.related_fields, world)
             parts += [b',"included":', included]
         if shape.has_detail_self:
-            self_link = url_with(f"{call.base_url}/api/{kind.collection}/{job_id}", query.pairs)
+            self_link = url_with(f"{request.base_url}/api/{kind.collection}/{job_id}", query.pairs)
             parts += [b',"links":', encode_json({"self": self_link})]
         return b"".join([*parts, b"}"])
 

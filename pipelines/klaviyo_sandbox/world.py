@@ -1,5 +1,5 @@
 """
-What one account's API holds: jobs by kind, what is known of catalog resources, and answers to replay.
+What one account's API holds: jobs by kind, what was said of catalog resources, and answers to replay.
 
 In:     jobs, plans and raw resource objects; tests add, change and remove them while the server runs.
 Out:    pages and single jobs at a given time, newest first.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from threading import RLock
-from typing import Any
+from typing import Any, NamedTuple
 
 from klaviyo_sandbox.jobs import Entry, Job, RawJob
 from klaviyo_sandbox.kinds import KINDS, check_kind
@@ -21,7 +21,12 @@ from klaviyo_sandbox.kinds import KINDS, check_kind
 PAGE_SIZE = 100
 THE_END = "end"
 
-_Place = tuple[datetime, str]
+
+class _SortKey(NamedTuple):
+    """Where a job stands in its list: jobs created at the same time are ordered by their ids."""
+
+    created_at: datetime
+    job_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,12 @@ class _Listing:
     """
     The entries of one kind.
 
-    `places` outlives the entries: a cursor made from a job stays good after that job is gone.
+    `sort_keys` outlives the entries: a cursor made from a job stays good after that job is gone.
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
-    places: dict[str, _Place] = field(default_factory=dict)
-    order: list[_Place] = field(default_factory=list)
+    sort_keys: dict[str, _SortKey] = field(default_factory=dict)
+    order: list[_SortKey] = field(default_factory=list)
 
 
 class World:
@@ -56,7 +61,7 @@ class World:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._lock = RLock()
         self._listings = {kind: _Listing() for kind in KINDS}
-        self._known_attributes: dict[str, dict[str, Any]] = {}
+        self._described_attributes: dict[str, dict[str, Any]] = {}
         self._list_replays: dict[tuple[str, str | None], Any] = {}
         self._detail_replays: dict[tuple[str, str], Any] = {}
         self.attributes_version = 0
@@ -68,7 +73,7 @@ class World:
             for entry in entries:
                 listing = self._listings[entry.kind]
                 listing.entries[entry.id] = entry
-                listing.places[entry.id] = (entry.created_at, entry.id)
+                listing.sort_keys[entry.id] = _SortKey(entry.created_at, entry.id)
             for kind in {entry.kind for entry in entries}:
                 self._sort(kind)
 
@@ -84,13 +89,13 @@ class World:
             self._sort(kind)
 
     def clear(self) -> None:
-        """Take everything out: jobs, known attributes and answers to replay."""
+        """Take everything out: jobs, described attributes and answers to replay."""
         with self._lock:
             for kind, listing in self._listings.items():
                 listing.entries.clear()
                 self._sort(kind)
             self.clear_replays()
-            self._known_attributes.clear()
+            self._described_attributes.clear()
             self.attributes_version += 1
 
     def change(self, kind: str, job_id: str, **changes: Any) -> None:
@@ -110,13 +115,13 @@ class World:
     def describe(self, related_id: str, **attributes: Any) -> None:
         """Say what the attributes of one catalog resource are; those not named keep their made-up values."""
         with self._lock:
-            self._known_attributes.setdefault(related_id, {}).update(attributes)
+            self._described_attributes.setdefault(related_id, {}).update(attributes)
             self.attributes_version += 1
 
-    def known_attributes(self, related_id: str) -> dict[str, Any]:
+    def described_attributes(self, related_id: str) -> dict[str, Any]:
         """What `describe` has said of one catalog resource."""
         with self._lock:
-            return dict(self._known_attributes.get(related_id, {}))
+            return dict(self._described_attributes.get(related_id, {}))
 
     def clear_replays(self) -> None:
         """Answer every list and detail from the world's jobs again."""
@@ -143,12 +148,12 @@ class World:
         with self._lock:
             self._detail_replays[kind, job_id] = body
 
-    def list_replay(self, kind: str, cursor: str | None) -> Any | None:
+    def replay_of_list(self, kind: str, cursor: str | None) -> Any | None:
         """What `replay_list` was given, or none."""
         with self._lock:
             return self._list_replays.get((kind, cursor))
 
-    def detail_replay(self, kind: str, job_id: str) -> Any | None:
+    def replay_of_detail(self, kind: str, job_id: str) -> Any | None:
         """What `replay_detail` was given, or none."""
         with self._lock:
             return self._detail_replays.get((kind, job_id))
@@ -209,24 +214,24 @@ class World:
 
             def matching(positions: Iterable[int]) -> Iterator[Entry]:
                 for position in positions:
-                    entry = listing.entries[listing.order[position][1]]
+                    entry = listing.entries[listing.order[position].job_id]
                     if entry.is_listed(now) and (status is None or entry.progress(now).status == status):
                         yield entry
 
             if before is None:
-                newest = count if after is None else bisect_left(listing.order, listing.places[after])
+                newest = count if after is None else bisect_left(listing.order, listing.sort_keys[after])
                 found = list(islice(matching(range(newest - 1, -1, -1)), PAGE_SIZE + 1))
                 has_newer = any(matching(range(newest, count)))
                 return Page(found[:PAGE_SIZE], has_next=len(found) > PAGE_SIZE, has_previous=has_newer)
-            oldest = 0 if before == THE_END else bisect_right(listing.order, listing.places[before])
+            oldest = 0 if before == THE_END else bisect_right(listing.order, listing.sort_keys[before])
             found = list(islice(matching(range(oldest, count)), PAGE_SIZE + 1))
             has_older = any(matching(range(oldest)))
             return Page(found[:PAGE_SIZE][::-1], has_next=has_older, has_previous=len(found) > PAGE_SIZE)
 
     def _newest_first(self, kind: str) -> Iterator[Entry]:
         listing = self._listings[kind]
-        return (listing.entries[job_id] for _, job_id in reversed(listing.order))
+        return (listing.entries[key.job_id] for key in reversed(listing.order))
 
     def _sort(self, kind: str) -> None:
         listing = self._listings[kind]
-        listing.order = sorted(listing.places[job_id] for job_id in listing.entries)
+        listing.order = sorted(listing.sort_keys[job_id] for job_id in listing.entries)

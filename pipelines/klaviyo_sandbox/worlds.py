@@ -39,18 +39,18 @@ _FULL_COUNTS = {"item-create": 350, "category-create": 230}
 _FULL_OTHER_COUNT = 40
 
 
-def build_world(description: str, *, seed: int, now: datetime) -> World:
+def build_world(spec: str, *, seed: int, now: datetime) -> World:
     """
-    Make a world by its description: `NAME` or `NAME:PARAMETERS`.
+    Make a world from its spec: `NAME` or `NAME:PARAMETERS`.
 
     Args:
-        description: One of `WORLDS`.
+        spec: One of `WORLDS`.
         seed: Chooses among the worlds of one name.
         now: The time around which its jobs are placed.
     Raises:
         ValueError: There is no such world, or it does not take these parameters.
     """
-    name, _, parameters = description.partition(":")
+    name, _, parameters = spec.partition(":")
     if name not in _BUILDERS:
         raise ValueError(f"there is no world {name!r}; known: {', '.join(WORLDS)}")
     if parameters and name not in _PARAMETRISED:
@@ -105,10 +105,10 @@ def _full(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
 @_world("bulk")
 def _bulk(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
     """bulk:JOBSxLINKAGES[xERRORS]: finished item-create jobs of so many linkages, and 3 errors on top."""
-    match = re.fullmatch(r"(\d+)x(\d+)(?:x(\d+))?", parameters)
+    match = re.fullmatch(r"(?P<jobs>\d+)x(?P<linkages>\d+)(?:x(?P<errors>\d+))?", parameters)
     if match is None:
         raise ValueError(f"bulk takes JOBSxLINKAGES[xERRORS], e.g. bulk:20000x100, not {parameters!r}")
-    jobs, linkages, errors = int(match[1]), int(match[2]), int(match[3] or 3)
+    jobs, linkages, errors = int(match["jobs"]), int(match["linkages"]), int(match["errors"] or 3)
     for number in range(jobs):
         created_at = now - timedelta(hours=1) - timedelta(days=6) * (number / jobs)
         ids = NumberedIds("SKU-", number * linkages, linkages + errors)
@@ -125,15 +125,15 @@ def _shop_job(
     runs_for: timedelta | None = None,
 ) -> Entry:
     """One job of the demo: about 85 % succeed, the others fail whole or, over the chronic cases, in part."""
-    resource = KINDS[kind].resource
-    size, prefix = _CATALOG_SIZES[resource], _PREFIXES[resource]
+    entity = KINDS[kind].entity
+    size, prefix = _CATALOG_SIZES[entity], _PREFIXES[entity]
     count = random.randint(2, min(40, size // 2))
     numbers = random.sample(range(_CHRONIC_COUNT, size), count)
     failing: Sequence[int] = ()
-    fate = random.random()
-    if fate > 0.96:
+    chance = random.random()
+    if chance > 0.96:
         failing = range(count)
-    elif fate > 0.86:
+    elif chance > 0.86:
         chronic = random.sample(range(_CHRONIC_COUNT), random.randint(1, min(3, count)))
         numbers[: len(chronic)] = chronic
         failing = range(min(count, len(chronic) + random.randint(0, 1)))
@@ -174,14 +174,14 @@ def _plan(
 
 
 def _failure(kind: str, related: str, random: Random) -> str:
-    resource, operation = KINDS[kind].resource, KINDS[kind].operation
-    article = "An" if resource == "item" else "A"
+    entity, operation = KINDS[kind].entity, KINDS[kind].operation
+    article = "An" if entity == "item" else "A"
     if operation != "create":
-        return f"{article} {resource} with the id `{related}` does not exist."
+        return f"{article} {entity} with the id `{related}` does not exist."
     return random.choice(
         (
-            f"{article} {resource} with the id `{related}` already exists.",
-            f"The name of the {resource} `{related}` must not be blank.",
+            f"{article} {entity} with the id `{related}` already exists.",
+            f"The name of the {entity} `{related}` must not be blank.",
             f"The description of `{related}` is longer than allowed.",
         )
     )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from klaviyo_jobs.errors import KeyRefusedError, RevisionError, StatusError, UnavailableError
 from klaviyo_sandbox import Fault, Sandbox
 from support.clients import PATH, client_of, fetch, whole_text
-from support.loads import NOW
 
 WRONG_KEY = "pk_wrong_4711"
 
@@ -110,13 +107,6 @@ def test_a_web_page_between_good_answers_is_tried_again(sandbox: Sandbox) -> Non
     fetch(client)
 
     assert len(sandbox.requests) == 3
-
-
-@pytest.fixture
-def other() -> Iterator[Sandbox]:
-    """Another server than the configured one."""
-    with Sandbox(clock=NOW) as running:
-        yield running
 
 
 def test_redirects_are_not_followed(sandbox: Sandbox, other: Sandbox) -> None:

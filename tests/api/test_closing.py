@@ -5,9 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 
@@ -19,21 +18,7 @@ from klaviyo_jobs.model.kinds import RateLimit
 from klaviyo_sandbox import Fault, Sandbox
 from support.clients import client_at, client_of, fetch
 from support.raw_server import raw_server
-
-
-@contextmanager
-def ends_within(seconds: float) -> Iterator[None]:
-    """Fail if the block takes longer than *seconds*."""
-    started_at = time.monotonic()
-    yield
-    assert time.monotonic() - started_at < seconds
-
-
-def wait_until(is_so: Callable[[], object]) -> None:
-    """Wait until *is_so* says so, or a test has long failed."""
-    until = time.monotonic() + 10
-    while not is_so() and time.monotonic() < until:
-        time.sleep(0.005)
+from support.waiting import ends_within, wait_until
 
 
 def close_while_fetching(client: Client, is_under_way: Callable[[], object]) -> None:

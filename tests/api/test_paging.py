@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,26 +11,12 @@ from klaviyo_jobs.api.client import Meter
 from klaviyo_jobs.api.paging import Page, iter_pages
 from klaviyo_jobs.errors import KlaviyoJobsError, PagingError, StatusError, UnavailableError
 from klaviyo_jobs.model.kinds import KINDS
-from klaviyo_sandbox import Fault, Job, Sandbox
+from klaviyo_sandbox import Fault, Sandbox
 from support.builders import job_object
 from support.clients import PATH, client_of
-from support.loads import NOW
+from support.jobs import add_jobs
 
 KIND = KINDS["item-create"]
-
-
-@pytest.fixture
-def foreign() -> Iterator[Sandbox]:
-    """Another server, which must never hear of us."""
-    with Sandbox(clock=NOW) as running:
-        yield running
-
-
-def add_jobs(sandbox: Sandbox, count: int) -> list[str]:
-    """Add *count* jobs and return their ids as the API lists them, newest first."""
-    ids = [f"J{number:04}" for number in range(count)]
-    sandbox.world.add(*(Job(KIND.name, job_id, NOW - dt.timedelta(minutes=n)) for n, job_id in enumerate(ids)))
-    return ids
 
 
 def read(sandbox: Sandbox, **network: Any) -> tuple[list[Page], KlaviyoJobsError | None]:
@@ -179,10 +163,10 @@ def test_a_listing_without_end_is_left_at_a_bound(sandbox: Sandbox) -> None:
     assert len(sandbox.requests) == 5
 
 
-def test_a_link_to_another_origin_is_not_followed(sandbox: Sandbox, foreign: Sandbox) -> None:
+def test_a_link_to_another_origin_is_not_followed(sandbox: Sandbox, other: Sandbox) -> None:
     """The other server gets no request at all; the page that held the link is yielded, then the error comes."""
     ids = add_jobs(sandbox, 150)
-    sandbox.faults.append(Fault("foreign-link", foreign.base_url))
+    sandbox.faults.append(Fault("foreign-link", other.base_url))
 
     pages, error = read(sandbox)
 
@@ -192,7 +176,7 @@ def test_a_link_to_another_origin_is_not_followed(sandbox: Sandbox, foreign: San
         "the API key must not follow it."
     )
     assert ids_on(pages) == ids[:100]
-    assert foreign.requests == []
+    assert other.requests == []
 
 
 @pytest.mark.parametrize(
@@ -214,18 +198,18 @@ def test_a_link_to_another_origin_is_not_followed(sandbox: Sandbox, foreign: San
     ],
 )
 def test_a_link_that_is_not_below_the_configured_origin_is_not_followed(
-    sandbox: Sandbox, foreign: Sandbox, link: str
+    sandbox: Sandbox, other: Sandbox, link: str
 ) -> None:
     """Another scheme, host or port, a disguised host and what is no absolute link at all: no request follows."""
-    own, other = sandbox.base_url.removeprefix("http://"), foreign.base_url.removeprefix("http://")
-    url = link.format(own=own, foreign=other, path=PATH)
+    own, foreign = (server.base_url.removeprefix("http://") for server in (sandbox, other))
+    url = link.format(own=own, foreign=foreign, path=PATH)
     sandbox.world.replay_list(KIND.name, {"data": [job_object("J1")], "links": {"next": url}})
 
     pages, error = read(sandbox)
 
     assert isinstance(error, PagingError)
     assert ids_on(pages) == ["J1"]
-    assert foreign.requests == []
+    assert other.requests == []
     assert len(sandbox.requests) == 1
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import re
+import socket
 from pathlib import Path
 
 import msgspec
@@ -17,15 +16,7 @@ from klaviyo_jobs.errors import KeyRefusedError, StatusError, UnavailableError
 from klaviyo_jobs.settings import ApiKey
 from klaviyo_sandbox import Fault, Sandbox
 from support.clients import PATH, client_at, client_of, fetch, whole_text
-from support.loads import NOW
-
-
-@pytest.fixture
-def other() -> Iterator[Sandbox]:
-    """Another server than the configured one."""
-    with Sandbox(clock=NOW) as running:
-        yield running
-
+from support.hostile import Server, answer
 
 # Where the key goes.
 
@@ -45,12 +36,18 @@ def test_the_key_is_not_sent_to_another_origin(sandbox: Sandbox, other: Sandbox)
     assert [request.authorization for request in other.requests] == ["missing"]
 
 
-def test_a_netrc_file_is_not_asked(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine's netrc entry neither takes the key's place nor is sent anywhere."""
-    netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login somebody password secret\ndefault login anybody password secret\n")
+def set_netrc(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the machine's netrc file be one of *text*."""
+    netrc = folder / "netrc"
+    netrc.write_text(text)
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
+
+
+def test_a_netrc_file_is_not_asked(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine's netrc entry neither takes the key's place nor is sent anywhere."""
+    text = "machine 127.0.0.1 login somebody password secret\ndefault login anybody password secret\n"
+    set_netrc(text, tmp_path, monkeypatch)
 
     fetch(client_of(sandbox))
 
@@ -61,10 +58,7 @@ def test_a_netrc_entry_is_not_sent_to_another_origin(
     sandbox: Sandbox, other: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where our key does not go, no other password goes."""
-    netrc = tmp_path / "netrc"
-    netrc.write_text("default login anybody password secret\n")
-    netrc.chmod(0o600)
-    monkeypatch.setenv("NETRC", str(netrc))
+    set_netrc("default login anybody password secret\n", tmp_path, monkeypatch)
 
     with pytest.raises(KeyRefusedError):
         fetch(client_of(sandbox), f"{other.base_url}{PATH}")
@@ -119,28 +113,18 @@ def test_the_key_is_in_no_log_line_and_no_error(
     assert sandbox.key not in whole_text(caught.value)
 
 
-class _Echo(BaseHTTPRequestHandler):
-    """Answers every GET with 400 and the headers it was sent, as a careless proxy does."""
-
-    def do_GET(self) -> None:
-        body = msgspec.json.encode({"errors": [{"detail": f"bad request: {self.headers['Authorization']}"}]})
-        self.send_response(400)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
-        """Say nothing."""
-
-
 def test_a_key_that_a_server_echoes_is_not_shown() -> None:
-    """An error body that repeats the request's header does not bring the key into our message."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        client = client_at(f"http://127.0.0.1:{server.server_port}", "pk_secret_4711")
+    """An error body that repeats the request's header, as a careless proxy's does, does not bring the key into our message."""
+    server = Server()
 
-        with pytest.raises(StatusError) as caught:
-            fetch(client)
-        server.shutdown()
+    def echo(connection: socket.socket) -> None:
+        [header] = re.findall(rb"Authorization: ([^\r]*)", server.received[-1])
+        body = msgspec.json.encode({"errors": [{"detail": f"bad request: {header.decode()}"}]})
+        connection.sendall(answer(body, status="400 Bad Request"))
+
+    server.deeds[PATH] = echo
+    with pytest.raises(StatusError, match="bad request: ") as caught:
+        fetch(client_at(server.base_url, "pk_secret_4711"))
+    server.stop()
 
     assert "4711" not in str(caught.value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ import requests
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from klaviyo_sandbox import KINDS, Fault, Job, RateLimits, Sandbox
+from support.loads import NOW
+from support.sandbox_client import Client
 
 FOLDER = os.environ.get("KLAVIYO_OPENAPI_DIR")
 if not FOLDER:
@@ -37,7 +39,6 @@ SERVED = [
 ]
 REFUSALS = [name for name, recorded in RECORDINGS.items() if recorded["response"]["status"] != 200]
 REVISIONS = ("2022-10-17", "2023-12-15", "2024-10-15", "2026-07-15")
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DETAILS_PER_KIND = 30
 
 Schema = dict[str, Any]
@@ -138,26 +139,6 @@ class Documents:
         return resolved
 
 
-class Caller:
-    """Asks a sandbox, at any revision."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
-        self.session = requests.Session()
-        self.session.trust_env = False
-
-    def get(
-        self, url: str, revision: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
-    ) -> requests.Response:
-        """One answer; *url* is absolute, or a path of the sandbox."""
-        return self.session.get(
-            url if url.startswith("http") else self.sandbox.base_url + url,
-            params=params,
-            headers={**self.sandbox.headers(revision=revision), **(headers or {})},
-            timeout=10,
-        )
-
-
 @pytest.fixture(scope="module")
 def documents() -> Documents:
     """The documents, read once."""
@@ -165,23 +146,23 @@ def documents() -> Documents:
 
 
 @pytest.fixture(scope="module")
-def caller() -> Iterator[Caller]:
-    """A caller of the demo world, in which every status and outcome occurs, serving retired revisions."""
+def client() -> Iterator[Client]:
+    """A client of the demo world, in which every status and outcome occurs, serving retired revisions."""
     with Sandbox("demo", clock=NOW, serve_retired=True) as sandbox:
-        caller = Caller(sandbox)
-        with caller.session:
-            yield caller
+        client = Client(sandbox)
+        with client.session:
+            yield client
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_list_page_validates(documents: Documents, caller: Caller, kind: str, revision: str) -> None:
+def test_every_list_page_validates(documents: Documents, client: Client, kind: str, revision: str) -> None:
     """All pages of all nine lists, with and without a filter, are what the documents say."""
     path = f"/api/{KINDS[kind].collection}"
     for params in (None, {"filter": 'equals(status,"complete")'}):
         url: str | None = path
         while url is not None:
-            response = caller.get(url, revision, params if url == path else None)
+            response = client.get(url, revision=revision, params=params if url == path else None)
             assert response.status_code == 200
             documents.check(response, revision=revision, path=path)
             url = response.json()["links"].get("next")
@@ -189,42 +170,42 @@ def test_every_list_page_validates(documents: Documents, caller: Caller, kind: s
 
 @pytest.mark.parametrize("revision", REVISIONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_detail_validates(documents: Documents, caller: Caller, kind: str, revision: str) -> None:
+def test_every_detail_validates(documents: Documents, client: Client, kind: str, revision: str) -> None:
     """Details of jobs in every state, with and without included resources, are what the documents say."""
     facts = KINDS[kind]
     queries = [None, {"include": facts.relationship}] if facts.can_include else [None]
-    for job in caller.sandbox.expected(kind)[:DETAILS_PER_KIND]:
+    for job in client.sandbox.expected(kind)[:DETAILS_PER_KIND]:
         for params in queries:
-            response = caller.get(f"/api/{facts.collection}/{job.id}", revision, params)
+            response = client.get(f"/api/{facts.collection}/{job.id}", revision=revision, params=params)
             assert response.status_code == 200
             documents.check(response, revision=revision, path=f"/api/{facts.collection}/{{job_id}}")
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-def test_every_refusal_validates(documents: Documents, caller: Caller, revision: str) -> None:
+def test_every_refusal_validates(documents: Documents, client: Client, revision: str) -> None:
     """Error bodies of all statuses are what the documents say of 4XX and 5XX."""
     path = "/api/catalog-item-bulk-create-jobs"
-    caller.sandbox.faults[:] = [Fault("429", path="times"), Fault("status", "500", path="fails")]
+    client.sandbox.faults[:] = [Fault("429", path="times"), Fault("status", "500", path="fails")]
     asked: dict[int, requests.Response] = {
-        400: caller.get(f"{path}?sort=id", revision),
-        404: caller.get(f"{path}/nope", revision),
-        429: caller.get(f"{path}?times", revision),
-        500: caller.get(f"{path}?fails", revision),
+        400: client.get(f"{path}?sort=id", revision=revision),
+        404: client.get(f"{path}/nope", revision=revision),
+        429: client.get(f"{path}?times", revision=revision),
+        500: client.get(f"{path}?fails", revision=revision),
     }
-    caller.sandbox.faults.clear()
+    client.sandbox.faults.clear()
 
     for status, response in asked.items():
         assert response.status_code == status
         documents.check(response, revision=revision, path=path if status != 404 else f"{path}/{{job_id}}")
 
 
-def test_the_validation_would_notice(documents: Documents, caller: Caller) -> None:
+def test_the_validation_would_notice(documents: Documents, client: Client) -> None:
     """A member too many and a value outside its enum each fail: the closed schemas do bite."""
     path = "/api/catalog-item-bulk-create-jobs"
     for name in ("odd-field", "unknown-status"):
-        caller.sandbox.faults[:] = [Fault(name)]
-        response = caller.get(path, "2026-07-15")
-        caller.sandbox.faults.clear()
+        client.sandbox.faults[:] = [Fault(name)]
+        response = client.get(path, revision="2026-07-15")
+        client.sandbox.faults.clear()
         with pytest.raises(AssertionError):
             documents.check(response, revision="2026-07-15", path=path)
 
@@ -250,7 +231,7 @@ def test_a_recorded_answer_is_reproduced(recording: str) -> None:
     with Sandbox(clock=datetime(2026, 9, 4, 14, tzinfo=UTC), limits=True) as sandbox:
         sandbox.world.add(*(_job_of(resource) for resource in resources))
         query = urlencode(_flat(recorded["request"]["query"]), quote_via=quote, safe="")
-        response = Caller(sandbox).get(f"{recorded['request']['path']}?{query}", "2026-07-15")
+        response = Client(sandbox).get(f"{recorded['request']['path']}?{query}", revision="2026-07-15")
         answered = json.loads(response.text.replace(sandbox.base_url, "https://a.klaviyo.com"))
 
     assert answered == body
@@ -264,23 +245,25 @@ def test_a_recorded_refusal_has_the_same_form(recording: str) -> None:
     recorded = RECORDINGS[recording]["response"]
     (expected,) = recorded["body"]["errors"]
     with Sandbox(clock=NOW, limits=RateLimits(narrow=(1, 1))) as sandbox:
-        caller, path = Caller(sandbox), "/api/catalog-item-bulk-create-jobs"
+        client, path = Client(sandbox), "/api/catalog-item-bulk-create-jobs"
         match recorded["status"]:
             case 400:
-                response = caller.get(f"{path}?sort=id", "2026-07-15")
+                response = client.get(f"{path}?sort=id", revision="2026-07-15")
             case 401:
-                response = caller.get(path, "2026-07-15", headers={"Authorization": "Klaviyo-API-Key pk_wrong"})
+                response = client.get(
+                    path, revision="2026-07-15", headers={"Authorization": "Klaviyo-API-Key pk_wrong"}
+                )
             case 403:
                 sandbox.accounts["default"].has_scope = False
-                response = caller.get(path, "2026-07-15")
+                response = client.get(path, revision="2026-07-15")
             case 404:
-                response = caller.get(f"{path}/nope", "2026-07-15")
+                response = client.get(f"{path}/nope", revision="2026-07-15")
             case 429:
-                caller.get(path, "2026-07-15")
-                response = caller.get(path, "2026-07-15")
+                client.get(path, revision="2026-07-15")
+                response = client.get(path, revision="2026-07-15")
             case _:
                 sandbox.faults.append(Fault("status", "500"))
-                response = caller.get(path, "2026-07-15")
+                response = client.get(path, revision="2026-07-15")
     (error,) = response.json()["errors"]
 
     assert response.status_code == recorded["status"]

@@ -13,8 +13,8 @@ from klaviyo_jobs.extract.known_jobs import Recall
 from klaviyo_jobs.extract.questions import KnownJob
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_sandbox import Sandbox
-from support.jobs import DAY, expired, finished, odd, under_way
-from support.loads import NOW, Load, Warehouse
+from support.jobs import expired, finished, odd, under_way
+from support.loads import DAY, NOW, Load, Warehouse
 from support.pipelines import DATASET, own_pipeline, source_of
 
 

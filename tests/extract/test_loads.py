@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 from klaviyo_jobs.extract.listing import ListingOutcome
 from klaviyo_jobs.extract.loads import Loads
@@ -11,6 +10,7 @@ from klaviyo_jobs.extract.source import build_listings
 from klaviyo_sandbox import Fault, Sandbox
 from support.jobs import finished
 from support.loads import Load, Warehouse
+from support.waiting import ends_within, wait_until
 
 
 def test_a_listing_that_is_left_off_waits_for_nothing_and_disturbs_no_other(sandbox: Sandbox, load: Load) -> None:
@@ -21,19 +21,19 @@ def test_a_listing_that_is_left_off_waits_for_nothing_and_disturbs_no_other(sand
     loads = Loads([left_off, read_on], [], outcomes, None)
     assert left_off.client is read_on.client
     rows = loads.iter_rows([left_off])
-    until = time.monotonic() + 10
-    while not sandbox.requests and time.monotonic() < until:
+
+    def has_asked() -> bool:
         next(rows)
-        time.sleep(0.01)
+        return bool(sandbox.requests)
+
+    wait_until(has_asked)
     others = loads.iter_rows([read_on])
     next(others)
 
-    started_at = time.monotonic()
-    rows.close()  # type: ignore[attr-defined]
-    seconds = time.monotonic() - started_at
+    with ends_within(1):
+        rows.close()  # type: ignore[attr-defined]
     list(others)
 
-    assert seconds < 1
     first, second = outcomes
     assert (first.is_complete, first.error) == (False, None)
     assert (second.is_complete, second.error) == (True, None)

@@ -9,16 +9,11 @@ from collections.abc import Generator
 import pytest
 
 from klaviyo_jobs.extract.prefetch import ITEMS_AHEAD, prefetch, round_robin
+from support.waiting import wait_until
 
 
 def threads_called(name: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == name]
-
-
-def wait_until_full(served: list[int], count: int) -> None:
-    deadline = time.monotonic() + 5
-    while len(served) < count and time.monotonic() < deadline:
-        time.sleep(0.005)
 
 
 def counting(served: list[int], count: int = 100) -> Generator[int]:
@@ -92,7 +87,7 @@ def test_the_iterator_is_only_a_few_items_ahead() -> None:
     while next(items) is None:
         pass
 
-    wait_until_full(served, ITEMS_AHEAD + 2)
+    wait_until(lambda: len(served) >= ITEMS_AHEAD + 2)
     time.sleep(0.1)
 
     # One taken, those in the queue, and the one that waits for a place in it.

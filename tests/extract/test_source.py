@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 from typing import Any
 
-import dlt
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 import klaviyo_jobs
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.model.tables import TABLES
-from klaviyo_sandbox import Job, JobError, RawJob, Sandbox, related_id
-from support.expected import (
-    expected_errors,
-    expected_jobs,
-    expected_linkages,
-    loaded_errors,
-    loaded_jobs,
-    loaded_linkages,
-)
-from support.loads import NOW, Load, Warehouse
-
-HOUR = dt.timedelta(hours=1)
+from klaviyo_sandbox import JobError, Sandbox, related_id
+from support.expected import assert_loaded, expected_errors, expected_jobs, loaded_errors, loaded_jobs
+from support.jobs import finished, odd, under_way
+from support.loads import HOUR, NOW, Load, Warehouse
+from support.pipelines import DATASET, own_pipeline, source_of
 
 
 def test_a_run_equals_the_api_field_by_field(warehouse: Warehouse) -> None:
@@ -36,9 +27,7 @@ def test_a_run_equals_the_api_field_by_field(warehouse: Warehouse) -> None:
     assert len(pages) == 4
     assert summary.error is None
     assert summary.job_count == 350
-    assert loaded_jobs(warehouse, "item-create") == expected_jobs(sandbox, "item-create")
-    assert loaded_errors(warehouse, "item-create") == expected_errors(sandbox, "item-create")
-    assert loaded_linkages(warehouse, "item-create") == expected_linkages(sandbox, "item-create")
+    assert_loaded(sandbox, warehouse, "item-create")
 
 
 def test_details_bring_the_included_categories(warehouse: Warehouse) -> None:
@@ -61,22 +50,14 @@ def test_details_bring_the_included_categories(warehouse: Warehouse) -> None:
 def test_every_kind_equals_the_api(kind: str, sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """Each of the nine kinds is read from its own listing into the same tables."""
     sandbox.world.add(
-        Job(
-            kind,
-            "J1",
-            NOW - 2 * HOUR,
-            completed_at=NOW - HOUR,
-            total_count=2,
-            completed_count=2,
-            related_ids=[related_id("A"), related_id("B")],
-        ),
-        Job(kind, "J2", NOW - HOUR, status="processing", total_count=1, related_ids=[]),
-        Job(
+        finished(kind, "J1", "A", "B", created_at=NOW - 2 * HOUR, completed_at=NOW - HOUR),
+        under_way(kind, "J2"),
+        finished(
             kind,
             "J3",
-            NOW - 3 * HOUR,
+            created_at=NOW - 3 * HOUR,
             completed_at=NOW - HOUR,
-            total_count=1,
+            completed_count=0,
             failed_count=1,
             errors=[JobError("It does not exist.", related_id("C"))],
             related_ids=None,
@@ -85,25 +66,13 @@ def test_every_kind_equals_the_api(kind: str, sandbox: Sandbox, load: Load, ware
 
     load()
 
-    assert loaded_jobs(warehouse, kind) == expected_jobs(sandbox, kind)
-    assert loaded_errors(warehouse, kind) == expected_errors(sandbox, kind)
-    assert loaded_linkages(warehouse, kind) == expected_linkages(sandbox, kind)
+    assert_loaded(sandbox, warehouse, kind)
     assert warehouse.count("jobs") == 3
 
 
 def test_a_category_is_loaded_with_its_attributes(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """An included category becomes a row with its id, the shop's own id, its name, its time and the job it came with."""
-    sandbox.world.add(
-        Job(
-            "category-create",
-            "C1",
-            NOW - HOUR,
-            completed_at=NOW,
-            total_count=1,
-            completed_count=1,
-            related_ids=[related_id("SHOES")],
-        )
-    )
+    sandbox.world.add(finished("category-create", "C1", "SHOES"))
     sandbox.world.describe(
         related_id("SHOES"), external_id="SHOES", name="Shoes", updated="2026-11-20T11:59:58.123456+00:00"
     )
@@ -127,13 +96,12 @@ def test_a_category_is_loaded_with_its_attributes(sandbox: Sandbox, load: Load, 
 
 def test_a_second_run_leaves_the_tables_equal(warehouse: Warehouse) -> None:
     """Nothing changed at the API, so nothing changes in the warehouse but the ledger."""
-    tables = ("jobs", "job_errors", "job_linkages", "categories", "job_observations", "rejected_records")
     with Sandbox("full", clock=NOW) as sandbox:
         load = Load(sandbox, warehouse)
         load(kinds=["item-create", "category-create"])
-        before = {table: sorted(map(repr, warehouse.rows(f"from klaviyo_raw.{table}"))) for table in tables}
+        before = warehouse.contents()
         load(kinds=["item-create", "category-create"])
-        after = {table: sorted(map(repr, warehouse.rows(f"from klaviyo_raw.{table}"))) for table in tables}
+        after = warehouse.contents()
 
     assert after == before
     assert warehouse.count("listings") == 4
@@ -160,61 +128,42 @@ def test_an_empty_account_gets_every_table(sandbox: Sandbox, load: Load, warehou
     assert warehouse.rows("from klaviyo.jobs") == []
 
 
-def test_dlt_users_load_one_resource_with_their_own_pipeline(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_dlt_users_load_one_resource_with_their_own_pipeline(sandbox: Sandbox, warehouse: Warehouse) -> None:
     """The source is a normal dlt source: select a resource and run it in any pipeline."""
-    sandbox.world.add(
-        Job(
-            "item-create",
-            "J1",
-            NOW - HOUR,
-            completed_at=NOW,
-            total_count=1,
-            completed_count=1,
-            related_ids=[related_id("A")],
-        )
-    )
-    sandbox.world.add(Job("category-create", "C1", NOW - HOUR, completed_at=NOW))
-    pipeline = dlt.pipeline(
-        "mine", destination=dlt.destinations.duckdb(str(tmp_path / "mine.duckdb")), dataset_name="my_data"
-    )
+    sandbox.world.add(finished("item-create", "J1", "A"), finished("category-create", "C1"))
 
-    source = klaviyo_jobs.klaviyo_jobs(api_key=sandbox.key, base_url=sandbox.base_url)
-    pipeline.run(source.with_resources("item_create_jobs"))
+    own_pipeline(warehouse).run(source_of(sandbox).with_resources("item_create_jobs"))
 
-    mine = Warehouse(tmp_path / "mine.duckdb")
-    assert mine.rows("select account, job_kind, job_id, status, linkage_count from my_data.jobs") == [
+    assert warehouse.rows(f"select account, job_kind, job_id, status, linkage_count from {DATASET}.jobs") == [
         ("default", "item-create", "J1", "complete", 1)
     ]
-    assert mine.rows("select job_id, related_id, external_id from my_data.job_linkages") == [
+    assert warehouse.rows(f"select job_id, related_id, external_id from {DATASET}.job_linkages") == [
         ("J1", "$custom:::$default:::A", "A")
     ]
 
 
 def test_dlt_users_configure_the_source_the_dlt_way(
-    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without arguments the source takes its settings from the section `sources.klaviyo_jobs`."""
     monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__API_KEY", sandbox.key)
     monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__BASE_URL", sandbox.base_url)
     monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__KINDS", '["item-create"]')
-    pipeline = dlt.pipeline("mine", destination=dlt.destinations.duckdb(str(tmp_path / "mine.duckdb")))
 
-    pipeline.run(klaviyo_jobs.klaviyo_jobs())
+    own_pipeline(warehouse).run(klaviyo_jobs.klaviyo_jobs())
 
     assert [request.kind for request in sandbox.requests] == ["item-create"]
 
 
-def test_a_failed_listing_fails_the_pipeline_of_a_dlt_user(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_failed_listing_fails_the_pipeline_of_a_dlt_user(sandbox: Sandbox, warehouse: Warehouse) -> None:
     """In somebody's own pipeline an error is raised, not only written down: their scheduler has to see it."""
-    pipeline = dlt.pipeline("mine", destination=dlt.destinations.duckdb(str(tmp_path / "mine.duckdb")))
-
     with pytest.raises(PipelineStepFailed, match="refused the key"):
-        pipeline.run(klaviyo_jobs.klaviyo_jobs(api_key="pk_wrong", base_url=sandbox.base_url))
+        own_pipeline(warehouse).run(source_of(sandbox, api_key="pk_wrong"))
 
 
 def test_the_category_create_resource_depends_on_its_listing(sandbox: Sandbox) -> None:
     """With categories included, category-create is a transformer over its listing; item-create reads its listing itself."""
-    source = klaviyo_jobs.klaviyo_jobs(api_key=sandbox.key, base_url=sandbox.base_url)
+    source = source_of(sandbox)
 
     assert source.resources["category_create_jobs"].is_transformer
     assert not source.resources["item_create_jobs"].is_transformer
@@ -228,18 +177,15 @@ def test_every_revision_loads_the_same(revision: str, warehouse: Warehouse) -> N
     """Ids on top or among the attributes, old and new relationships and media types: the rows are the same."""
     with Sandbox(clock=NOW, serve_retired=True) as sandbox:
         sandbox.world.add(
-            Job(
+            finished(
                 "category-create",
                 "C1",
-                NOW - HOUR,
-                completed_at=NOW,
+                "A",
                 total_count=2,
-                completed_count=1,
                 failed_count=1,
                 errors=[JobError("It does not exist.", related_id("B"))],
-                related_ids=[related_id("A")],
             ),
-            Job("item-create", "J1", NOW - HOUR, status="processing", total_count=1, related_ids=[]),
+            under_way("item-create", "J1"),
         )
         Load(sandbox, warehouse)(kinds=["item-create", "category-create"], revision=revision)
 
@@ -260,8 +206,8 @@ def test_every_revision_loads_the_same(revision: str, warehouse: Warehouse) -> N
 
 def test_dlt_users_may_read_a_resource_by_hand(sandbox: Sandbox) -> None:
     """Without a pipeline there is no warehouse to ask: every job is new, and comes as a row of an Arrow table."""
-    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1, errors=[JobError("No.")]))
-    source = klaviyo_jobs.klaviyo_jobs(api_key=sandbox.key, base_url=sandbox.base_url)
+    sandbox.world.add(finished("item-create", "J1", errors=[JobError("No.")]))
+    source = source_of(sandbox)
 
     tables = list(source.resources["item_create_jobs"])
 
@@ -271,15 +217,12 @@ def test_dlt_users_may_read_a_resource_by_hand(sandbox: Sandbox) -> None:
     assert [(row["is_complete"], row["job_count"]) for row in rows if "page_count" in row] == [(True, 1)]
 
 
-def test_dlt_users_may_give_the_settings_as_arguments(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_dlt_users_may_give_the_settings_as_arguments(sandbox: Sandbox, warehouse: Warehouse) -> None:
     """Accounts, which of them, revision, kinds and what is included are all heeded, in sequences of any sort."""
     second = sandbox.add_account("second")
-    second.world.add(Job("category-create", "C1", NOW - HOUR, completed_at=NOW, related_ids=[related_id("A")]))
-    pipeline = dlt.pipeline(
-        "mine", destination=dlt.destinations.duckdb(str(tmp_path / "mine.duckdb")), dataset_name="my_data"
-    )
+    second.world.add(finished("category-create", "C1", "A"))
 
-    pipeline.run(
+    own_pipeline(warehouse).run(
         klaviyo_jobs.klaviyo_jobs(
             accounts={"one": sandbox.key, "two": second.key},
             labels=("two",),
@@ -290,29 +233,22 @@ def test_dlt_users_may_give_the_settings_as_arguments(sandbox: Sandbox, tmp_path
         )
     )
 
-    mine = Warehouse(tmp_path / "mine.duckdb")
-    assert mine.rows("select account, job_kind, api_revision, job_count, detail_count from my_data.listings") == [
-        ("two", "category-create", "2025-01-15", 1, 0)
-    ]
+    assert warehouse.rows(
+        f"select account, job_kind, api_revision, job_count, detail_count from {DATASET}.listings"
+    ) == [("two", "category-create", "2025-01-15", 1, 0)]
 
 
 @pytest.mark.parametrize(("arguments", "changed"), [({}, 0), ({"full_refresh": True}, 1)], ids=["by default", "asked"])
 def test_dlt_users_read_all_again_when_they_ask_for_it(
-    arguments: dict[str, Any], changed: int, sandbox: Sandbox, tmp_path: Path
+    arguments: dict[str, Any], changed: int, sandbox: Sandbox, warehouse: Warehouse
 ) -> None:
     """Only a full refresh writes a job that the second run finds unchanged."""
-    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
-    pipeline = dlt.pipeline(
-        "mine", destination=dlt.destinations.duckdb(str(tmp_path / "mine.duckdb")), dataset_name="my_data"
-    )
+    sandbox.world.add(finished("item-create", "J1"))
+    pipeline = own_pipeline(warehouse)
     for _ in range(2):
-        source = klaviyo_jobs.klaviyo_jobs(
-            api_key=sandbox.key, base_url=sandbox.base_url, kinds=["item-create"], **arguments
-        )
-        pipeline.run(source)
+        pipeline.run(source_of(sandbox, kinds=["item-create"], **arguments))
 
-    mine = Warehouse(tmp_path / "mine.duckdb")
-    assert mine.rows("select job_count, changed_count from my_data.listings order by started_at") == [
+    assert warehouse.rows(f"select job_count, changed_count from {DATASET}.listings order by started_at") == [
         (1, 1),
         (1, changed),
     ]
@@ -320,13 +256,10 @@ def test_dlt_users_read_all_again_when_they_ask_for_it(
 
 def test_dlt_users_go_on_from_the_warehouse_of_a_run(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """A pipeline of one's own into the same file holds what the command has read, under one schema of dlt's."""
-    sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
+    sandbox.world.add(finished("item-create", "J1"))
     load(kinds=["item-create"])
-    pipeline = dlt.pipeline(
-        "mine", destination=dlt.destinations.duckdb(str(warehouse.path)), dataset_name="klaviyo_raw"
-    )
 
-    pipeline.run(klaviyo_jobs.klaviyo_jobs(api_key=sandbox.key, base_url=sandbox.base_url, kinds=["item-create"]))
+    own_pipeline(warehouse, "klaviyo_raw").run(source_of(sandbox, kinds=["item-create"]))
 
     assert warehouse.rows("select job_count, changed_count from klaviyo_raw.listings order by started_at") == [
         (1, 1),
@@ -364,9 +297,7 @@ def test_every_table_has_the_columns_it_is_declared_with(load: Load, warehouse: 
 
 def test_jobs_that_delete_have_no_details(sandbox: Sandbox, load: Load) -> None:
     """The API includes nothing in them, so the listing is all that is asked for."""
-    sandbox.world.add(
-        Job("category-delete", "D1", NOW - HOUR, completed_at=NOW, total_count=1, related_ids=[related_id("A")])
-    )
+    sandbox.world.add(finished("category-delete", "D1", "A"))
 
     load(kinds=["category-delete"])
 
@@ -387,7 +318,7 @@ def test_kinds_are_read_side_by_side(sandbox: Sandbox, load: Load) -> None:
 def test_two_kinds_number_their_rejected_records_apart(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """One load counts through the rejected records of an account, whichever listing shows them."""
     for kind in ("item-create", "item-delete"):
-        sandbox.world.add(RawJob(kind, {"id": "ODD", "attributes": {}}, id="ODD", created_at=NOW))
+        sandbox.world.add(odd(kind))
 
     load(kinds=["item-create", "item-delete"])
 

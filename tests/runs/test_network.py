@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 import requests
@@ -19,15 +14,9 @@ from klaviyo_jobs.model.kinds import RateLimit
 from klaviyo_jobs.runs.run import run
 from klaviyo_jobs.settings import Settings
 from klaviyo_sandbox import Fault, Job, RateLimits, Sandbox, related_id
-from support.expected import (
-    expected_errors,
-    expected_jobs,
-    expected_linkages,
-    loaded_errors,
-    loaded_jobs,
-    loaded_linkages,
-)
+from support.expected import assert_loaded
 from support.loads import NOW, Load, Warehouse
+from support.processes import sandbox_process
 
 
 def add_jobs(sandbox: Sandbox, kind: str, count: int) -> None:
@@ -68,36 +57,26 @@ def test_one_call_in_five_fails_and_the_tables_are_exact(warehouse: Warehouse, s
     assert failed >= 0.1 * len(sandbox.requests)
     assert sandbox.throttled_count == 0
     for kind in ("item-create", "category-create"):
-        assert loaded_jobs(warehouse, kind) == expected_jobs(sandbox, kind)
-        assert loaded_errors(warehouse, kind) == expected_errors(sandbox, kind)
-        assert loaded_linkages(warehouse, kind) == expected_linkages(sandbox, kind)
+        assert_loaded(sandbox, warehouse, kind)
     assert warehouse.count("categories") == 300
-
-
-@contextmanager
-def sandbox_process(*arguments: str) -> Iterator[str]:
-    """A sandbox in a process of its own, so that it does not share this one's interpreter; yields its address."""
-    command = [sys.executable, "-m", "klaviyo_sandbox", "--clock", NOW.isoformat(), "--until-stdin-closes", *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["base_url"]
-        process.terminate()
 
 
 def test_a_burst_is_filled_and_not_overrun() -> None:
     """700 requests of 300 ms at 350/s: no 429, and not much more than the two seconds they must take."""
     budget = Budget(RateLimit(350, 3500))
+    arguments = ("--clock", NOW.isoformat(), "--limits", "350/3500", "--latency-ms", "300", "--until-stdin-closes")
     with (
-        sandbox_process("--limits", "350/3500", "--latency-ms", "300") as base_url,
+        sandbox_process(*arguments) as (_, ready),
         requests.Session() as session,
         ThreadPoolExecutor(128) as pool,
     ):
         session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=128))
+        url = f"{ready['base_url']}/api/catalog-category-bulk-create-jobs"
         headers = {"Authorization": "Klaviyo-API-Key pk_sandbox_default", "revision": "2026-07-15"}
 
         def read(_: int) -> int:
             with budget.permit():
-                return session.get(f"{base_url}/api/catalog-category-bulk-create-jobs", headers=headers).status_code
+                return session.get(url, headers=headers).status_code
 
         started_at = time.monotonic()
         statuses = set(pool.map(read, range(700)))

@@ -1,4 +1,4 @@
-"""Fixtures: an empty sandbox whose clock stands still, and a client for it."""
+"""Fixtures: a plain client of the sandbox."""
 
 from __future__ import annotations
 
@@ -7,20 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from klaviyo_sandbox import Sandbox
-
-from .client import NOW, Client
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """An empty sandbox at `NOW`."""
-    with Sandbox(clock=NOW) as sandbox:
-        yield sandbox
+from support.sandbox_client import Client
 
 
 @pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[Client]:
-    """A client of that sandbox."""
+    """A client of the sandbox, with one connection."""
     client = Client(sandbox)
     with client.session:
         yield client

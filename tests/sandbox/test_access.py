@@ -10,8 +10,9 @@ import pytest
 import requests
 
 from klaviyo_sandbox import JobError, Sandbox, related_id
-
-from .client import CATEGORIES, ITEMS, NOW, Client, error_of, job
+from support.jobs import MINUTE, job
+from support.loads import NOW
+from support.sandbox_client import CATEGORIES, ITEMS, Client, error_of
 
 OPT_OUT = {"X-Klaviyo-Revision-Fall-Forward-Opt-Out": "1"}
 
@@ -25,7 +26,7 @@ def historic() -> Iterator[Client]:
             *(
                 job(
                     f"J{number:03}",
-                    minutes_ago=number,
+                    created_at=NOW - number * MINUTE,
                     total_count=2,
                     completed_count=1,
                     failed_count=1,
@@ -87,7 +88,7 @@ def test_a_malformed_revision_is_refused(client: Client, revision: str) -> None:
 
 def test_a_future_revision_is_a_404(client: Client) -> None:
     """A date after today gives a 404 that only its detail tells from a missing job."""
-    response = client.get(ITEMS, revision="2026-11-23")
+    response = client.get(ITEMS, revision="2026-11-21")
 
     assert response.status_code == 404
     assert error_of(response)["detail"] == "Unable to specify a future revision date"

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from klaviyo_sandbox import KINDS, JobError, RawJob, Sandbox, related_id
-
-from .client import CATEGORIES, ITEMS, Client, error_of, job, path_of
+from support.jobs import add_jobs, job
+from support.sandbox_client import CATEGORIES, ITEMS, Client, error_of, path_of
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -50,7 +50,7 @@ def test_a_job_reads_as_recorded(sandbox: Sandbox, client: Client) -> None:
         "attributes": {
             "completed_at": None,
             "completed_count": 1,
-            "created_at": "2026-11-22T11:00:00.000000+00:00",
+            "created_at": "2026-11-20T11:00:00.000000+00:00",
             "errors": [
                 {
                     "id": "E1",
@@ -61,7 +61,7 @@ def test_a_job_reads_as_recorded(sandbox: Sandbox, client: Client) -> None:
                     "source": {"pointer": "/data/attributes/items/data/id"},
                 }
             ],
-            "expires_at": "2026-11-29T11:00:00.000000+00:00",
+            "expires_at": "2026-11-27T11:00:00.000000+00:00",
             "failed_count": 1,
             "status": "complete",
             "total_count": 2,
@@ -73,21 +73,21 @@ def test_a_job_reads_as_recorded(sandbox: Sandbox, client: Client) -> None:
 
 def test_lists_come_newest_first_in_pages_of_100(sandbox: Sandbox, client: Client) -> None:
     """205 jobs are three pages; nothing is lost, doubled or out of order."""
-    sandbox.world.add(*(job(f"J{number}", minutes_ago=number) for number in range(205)))
+    ids = add_jobs(sandbox, 205)
 
     pages = client.pages(ITEMS)
 
     assert [len(page["data"]) for page in pages] == [100, 100, 5]
-    assert [each["id"] for page in pages for each in page["data"]] == [f"J{number}" for number in range(205)]
+    assert [each["id"] for page in pages for each in page["data"]] == ids
 
 
 def test_the_next_link_keeps_the_query_and_adds_an_opaque_cursor(sandbox: Sandbox, client: Client) -> None:
     """`links.next` is absolute and percent-encoded; its cursor is unpadded base64url of `next::id::<id>`."""
-    sandbox.world.add(*(job(f"J{number}", minutes_ago=number) for number in range(101)))
+    add_jobs(sandbox, 101)
 
     first = client.get(ITEMS, params={"filter": 'equals(status,"complete")'}).json()
 
-    cursor = base64.urlsafe_b64encode(b"next::id::J99").decode().rstrip("=")
+    cursor = base64.urlsafe_b64encode(b"next::id::J099").decode().rstrip("=")
     assert first["links"] == {
         "self": f"{sandbox.base_url}{ITEMS}?filter=equals%28status%2C%22complete%22%29",
         "next": f"{sandbox.base_url}{ITEMS}?filter=equals%28status%2C%22complete%22%29&page%5Bcursor%5D={cursor}",
@@ -105,7 +105,7 @@ def test_an_only_page_has_null_links(client: Client) -> None:
 
 def test_the_previous_link_leads_back(sandbox: Sandbox, client: Client) -> None:
     """`links.prev` of page two is page one again."""
-    sandbox.world.add(*(job(f"J{number}", minutes_ago=number) for number in range(150)))
+    add_jobs(sandbox, 150)
     first, second = client.pages(ITEMS)
 
     back = client.get(second["links"]["prev"]).json()
@@ -117,13 +117,13 @@ def test_the_previous_link_leads_back(sandbox: Sandbox, client: Client) -> None:
 
 def test_a_cursor_outlives_its_job(sandbox: Sandbox, client: Client) -> None:
     """A job that goes away between two pages costs no other job."""
-    sandbox.world.add(*(job(f"J{number}", minutes_ago=number) for number in range(150)))
+    ids = add_jobs(sandbox, 150)
     first = client.get(ITEMS).json()
-    sandbox.world.remove("item-create", "J99")
+    sandbox.world.remove("item-create", "J099")
 
     second = client.get(first["links"]["next"]).json()
 
-    assert [each["id"] for each in second["data"]] == [f"J{number}" for number in range(100, 150)]
+    assert [each["id"] for each in second["data"]] == ids[100:]
 
 
 @pytest.mark.parametrize("quote", ['"', "'"])
@@ -283,7 +283,7 @@ def test_jobs_can_only_be_read(client: Client, method: str) -> None:
 
 def test_a_raw_job_is_served_as_it_is(sandbox: Sandbox, client: Client) -> None:
     """Odd resource objects pass through untouched, in lists and details, beside ordinary jobs."""
-    odd = {"type": 7, "id": "R1", "attributes": {"created_at": "2026-11-22T11:30:00+00:00", "status": "\ud800 é"}}
+    odd = {"type": 7, "id": "R1", "attributes": {"created_at": "2026-11-20T11:30:00+00:00", "status": "\ud800 é"}}
     sandbox.world.add(job("J1"), RawJob("item-create", odd))
 
     assert client.get(ITEMS).json()["data"][0] == odd
@@ -303,7 +303,7 @@ def test_whole_answers_can_be_replayed(sandbox: Sandbox, client: Client) -> None
 
 def test_the_query_of_a_followed_link_is_the_one_it_holds(sandbox: Sandbox, client: Client) -> None:
     """Following `links.next` sends the filter once and the cursor once."""
-    sandbox.world.add(*(job(f"J{number}", minutes_ago=number) for number in range(101)))
+    add_jobs(sandbox, 101)
 
     client.pages(ITEMS, params={"filter": 'equals(status,"complete")'})
 

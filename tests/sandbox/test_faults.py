@@ -14,14 +14,15 @@ import requests
 
 from klaviyo_sandbox import Fault, Sandbox
 from klaviyo_sandbox.faults import FAULTS, parse_fault
-
-from .client import CATEGORIES, ITEMS, NOW, Client, error_of, job
+from support.jobs import add_jobs, job
+from support.loads import NOW
+from support.sandbox_client import CATEGORIES, ITEMS, Client, error_of
 
 
 @pytest.fixture
 def paged(sandbox: Sandbox, client: Client) -> Client:
     """A client of a sandbox with 250 item-create jobs: three pages."""
-    sandbox.world.add(*(job(f"J{number:03}", minutes_ago=number) for number in range(250)))
+    add_jobs(sandbox, 250)
     return client
 
 
@@ -255,7 +256,7 @@ def test_an_unknown_status_is_served(sandbox: Sandbox, client: Client) -> None:
 
 
 def test_rules_choose_the_requests(sandbox: Sandbox, client: Client) -> None:
-    """A fault strikes only what matches kind, endpoint and path, and counts only that."""
+    """A fault is applied only to what matches kind, endpoint and path, and counts only that."""
     fault = Fault("status", kind="item-create", endpoint="list", path="complete", nth=2)
     sandbox.faults.append(fault)
     matching = f"{ITEMS}?filter=equals(status,'complete')"
@@ -276,14 +277,14 @@ def test_a_fault_can_be_limited(sandbox: Sandbox, client: Client) -> None:
 
 
 def test_chance_is_seeded(sandbox: Sandbox, client: Client) -> None:
-    """`one_in` strikes the same requests for the same seed, and about as many as it says."""
-    struck = []
+    """`one_in` chooses the same requests for the same seed, and about as many as it says."""
+    chosen = []
     for seed in (1, 1, 2):
         sandbox.faults[:] = [Fault("status", one_in=4, seed=seed)]
-        struck.append([client.get(ITEMS).status_code == 500 for _ in range(60)])
+        chosen.append([client.get(ITEMS).status_code == 500 for _ in range(60)])
 
-    assert struck[0] == struck[1] != struck[2]
-    assert 5 <= sum(struck[0]) <= 25
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert 5 <= sum(chosen[0]) <= 25
 
 
 def test_a_fault_can_be_written_as_text() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from klaviyo_sandbox import RateLimits, Sandbox
-
-from .client import CATEGORIES, ITEMS, NOW, Client, error_of
+from support.loads import NOW
+from support.sandbox_client import CATEGORIES, ITEMS, Client, error_of
 
 
 def test_limits_are_announced_per_rate_class(client: Client) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,26 +19,29 @@ import pytest
 import requests
 
 from klaviyo_sandbox import Clock, Fault, Sandbox
+from support.jobs import job
+from support.loads import NOW
+from support.processes import sandbox_process
+from support.sandbox_client import ITEMS, Client
+from support.waiting import wait_until
 
-from .client import ITEMS, NOW, Client, job
+
+def get_items(ready: dict[str, Any]) -> requests.Response:
+    """The first page of a listing, from the program whose ready line is *ready*."""
+    headers = {"Authorization": f"Klaviyo-API-Key {ready['accounts']['default']}", "revision": "2026-10-15"}
+    return requests.get(ready["base_url"] + ITEMS, headers=headers, timeout=10)
 
 
-@contextmanager
-def program(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
-    """The sandbox as a program, and its ready line."""
-    process = subprocess.Popen(
+def run_to_its_end(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the sandbox's program with arguments after which it does not stay."""
+    return subprocess.run(
         [sys.executable, "-m", "klaviyo_sandbox", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        env={**os.environ, "COLUMNS": "100"},
     )
-    assert process.stdout is not None
-    try:
-        with process:
-            yield process, json.loads(process.stdout.readline())
-            process.kill()
-    finally:
-        process.kill()
 
 
 def test_it_starts_and_stops_at_once() -> None:
@@ -62,8 +62,7 @@ def test_stopping_does_not_wait_for_slow_answers(sandbox: Sandbox, client: Clien
     sandbox.faults.append(slow)
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(client.get, ITEMS)
-        while not slow.applied:
-            time.sleep(0.01)
+        wait_until(lambda: slow.applied)
         sandbox.stop()
 
         assert isinstance(answer.exception(timeout=5), requests.ConnectionError)
@@ -75,9 +74,7 @@ def test_a_client_that_leaves_is_on_record_at_once(sandbox: Sandbox, client: Cli
     sandbox.faults.append(Fault("slow", "30"))
     with pytest.raises(requests.Timeout):
         requests.get(sandbox.base_url + ITEMS, headers=sandbox.headers(), timeout=0.2)
-    deadline = time.monotonic() + 5
-    while not sandbox.requests and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: sandbox.requests, seconds=5)
 
     assert [record.status for record in sandbox.requests] == [0]
 
@@ -213,7 +210,7 @@ def test_control_sets_faults(sandbox: Sandbox, client: Client) -> None:
     [("clock", "{}", 400), ("clock", "no", 400), ("faults", '{"spec": "nope"}', 400), ("nothing", "{}", 404)],
 )
 def test_control_says_what_is_wrong(sandbox: Sandbox, path: str, body: str, status: int) -> None:
-    """A mistaken order is a 400 or 404 with a sentence."""
+    """A mistake is a 400 or 404 with a sentence."""
     response = requests.post(f"{sandbox.base_url}/_sandbox/{path}", data=body, timeout=10)
 
     assert (response.status_code, bool(response.json()["error"])) == (status, True)
@@ -225,22 +222,9 @@ def test_the_program_says_when_it_is_ready_and_ends_on_a_signal(
     tmp_path: Path, number: signal.Signals, option: str
 ) -> None:
     """One JSON line on stdout, then nothing; SIGTERM and SIGINT end it with 0 and silence."""
-    arguments = (
-        "--world",
-        "demo",
-        "--seed",
-        "5",
-        "--clock",
-        "2026-11-22T12:00:00Z",
-        "--port-file",
-        str(tmp_path / "port"),
-    )
-    with program(*arguments, "--account", "second=empty", option) as (process, ready):
-        answer = requests.get(
-            ready["base_url"] + ITEMS,
-            headers={"Authorization": f"Klaviyo-API-Key {ready['accounts']['default']}", "revision": "2026-10-15"},
-            timeout=10,
-        )
+    world = ("--world", "demo", "--seed", "5", "--clock", "2026-11-22T12:00:00Z", "--account", "second=empty")
+    with sandbox_process(*world, "--port-file", str(tmp_path / "port"), option) as (process, ready):
+        answer = get_items(ready)
         process.send_signal(number)
         process.wait(timeout=5)
         out, err = process.communicate()
@@ -254,7 +238,7 @@ def test_the_program_says_when_it_is_ready_and_ends_on_a_signal(
 
 def test_the_program_ends_with_its_parent() -> None:
     """With `--until-stdin-closes` the end of stdin ends it, also in the middle of a slow answer."""
-    with program("--until-stdin-closes", "--latency-ms", "30000") as (process, ready):
+    with sandbox_process("--until-stdin-closes", "--latency-ms", "30000") as (process, ready):
         address = urlsplit(ready["base_url"])
         with socket.create_connection((address.hostname, address.port)) as connection:
             connection.sendall(f"GET {ITEMS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -266,9 +250,8 @@ def test_the_program_ends_with_its_parent() -> None:
 
 def test_the_program_takes_faults_and_limits() -> None:
     """`--fault` and `--limits` shape what it answers."""
-    with program("--fault", "status:503@times=1", "--limits", "2/100") as (_, ready):
-        headers = {"Authorization": f"Klaviyo-API-Key {ready['accounts']['default']}", "revision": "2026-10-15"}
-        statuses = [requests.get(ready["base_url"] + ITEMS, headers=headers, timeout=10).status_code for _ in range(3)]
+    with sandbox_process("--fault", "status:503@times=1", "--limits", "2/100") as (_, ready):
+        statuses = [get_items(ready).status_code for _ in range(3)]
 
     assert statuses == [503, 200, 429]
 
@@ -287,9 +270,7 @@ def test_the_program_takes_faults_and_limits() -> None:
 )
 def test_the_program_refuses_mistakes(arguments: tuple[str, ...]) -> None:
     """A wrong argument exits with 2 and a sentence on stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "klaviyo_sandbox", *arguments], capture_output=True, text=True, timeout=20, check=False
-    )
+    done = run_to_its_end(*arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "error:" in done.stderr
@@ -297,13 +278,7 @@ def test_the_program_refuses_mistakes(arguments: tuple[str, ...]) -> None:
 
 def test_the_help_names_worlds_and_faults() -> None:
     """`--help` is the reference for both."""
-    done = subprocess.run(
-        [sys.executable, "-m", "klaviyo_sandbox", "--help"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=True,
-        env={**os.environ, "COLUMNS": "100"},
-    )
+    done = run_to_its_end("--help")
 
+    assert done.returncode == 0
     assert all(name in done.stdout for name in ("bulk:JOBSxLINKAGES", "endless-cursor", "one_in=N", "/_sandbox/clock"))

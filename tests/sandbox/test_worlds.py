@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from klaviyo_sandbox import KINDS, WORLDS, Job, Sandbox, World, build_world
-
-from .client import ITEMS, NOW, Client, path_of
+from support.loads import NOW
+from support.sandbox_client import ITEMS, Client, path_of
 
 EXAMPLES = ["empty", "demo", "full", "bulk:250x3"]
 

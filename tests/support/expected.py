@@ -76,3 +76,10 @@ def loaded_linkages(warehouse: Warehouse, kind: str) -> list[tuple[Any, ...]]:
         "select job_id, position, related_id from klaviyo_raw.job_linkages where job_kind = ? order by job_id, position",
         kind,
     )
+
+
+def assert_loaded(sandbox: Sandbox, warehouse: Warehouse, kind: str) -> None:
+    """The warehouse holds of *kind* what the API holds: every job, error and linkage, in order, field by field."""
+    assert loaded_jobs(warehouse, kind) == expected_jobs(sandbox, kind)
+    assert loaded_errors(warehouse, kind) == expected_errors(sandbox, kind)
+    assert loaded_linkages(warehouse, kind) == expected_linkages(sandbox, kind)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from klaviyo_sandbox import Job, RawJob, related_id
-from support.loads import NOW
+from klaviyo_sandbox import Job, RawJob, Sandbox, related_id
+from support.loads import DAY, HOUR, NOW
 
-HOUR = dt.timedelta(hours=1)
-DAY = dt.timedelta(days=1)
+MINUTE = dt.timedelta(minutes=1)
+
+
+def job(job_id: str, *, kind: str = "item-create", created_at: dt.datetime = NOW - HOUR, **members: Any) -> Job:
+    """Return a complete job of no operations; *members* are added or take the place of its own."""
+    return Job(kind, job_id, created_at, **members)
 
 
 def finished(kind: str, job_id: str, *related: str, **members: Any) -> Job:
@@ -23,6 +27,13 @@ def under_way(kind: str, job_id: str, *related: str, **members: Any) -> Job:
     """Return a job that is processing and has dealt with the entities *related* so far."""
     own = {"status": "processing", "total_count": len(related) + 1}
     return Job(kind, job_id, **{"created_at": NOW - HOUR, **own, "related_ids": _ids(related), **members})
+
+
+def add_jobs(sandbox: Sandbox, count: int, *, kind: str = "item-create") -> list[str]:
+    """Add *count* jobs of *kind*, a minute apart, and return their ids as the API lists them, newest first."""
+    ids = [f"J{number:03}" for number in range(count)]
+    sandbox.world.add(*(job(job_id, kind=kind, created_at=NOW - n * MINUTE) for n, job_id in enumerate(ids)))
+    return ids
 
 
 def expired(kind: str, job_id: str) -> RawJob:

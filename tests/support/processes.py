@@ -1,9 +1,10 @@
-"""The command, and readers of its warehouse, as processes of their own."""
+"""The command, the sandbox, and readers of a warehouse, as processes of their own."""
 
 from __future__ import annotations
 
 import atexit
 import functools
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from klaviyo_sandbox import Sandbox
 from support.forking import Forked
@@ -79,6 +81,22 @@ def assert_failed(
 def assert_no_key(ended: subprocess.CompletedProcess[str]) -> None:
     """The process wrote nothing that looks like a key."""
     assert "pk_" not in ended.stdout + ended.stderr
+
+
+@contextmanager
+def sandbox_process(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
+    """The sandbox as a program that does not share this one's interpreter, and its ready line."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "klaviyo_sandbox", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 @contextmanager

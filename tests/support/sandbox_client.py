@@ -1,16 +1,14 @@
-"""What the tests of the sandbox share: a fixed time, a small HTTP client, and short ways to make jobs."""
+"""A plain HTTP client of the sandbox, which knows nothing of the extractor, and the paths it asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import requests
 
-from klaviyo_sandbox import KINDS, Job, Sandbox
+from klaviyo_sandbox import KINDS, Sandbox
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ITEMS = "/api/catalog-item-bulk-create-jobs"
 CATEGORIES = "/api/catalog-category-bulk-create-jobs"
 
@@ -59,11 +57,6 @@ def path_of(kind: str, job_id: str | None = None) -> str:
     """The path of a list or a detail."""
     path = f"/api/{KINDS[kind].collection}"
     return path if job_id is None else f"{path}/{job_id}"
-
-
-def job(job_id: str, *, kind: str = "item-create", minutes_ago: float = 60, **attributes: Any) -> Job:
-    """A complete job, created a while before `NOW`."""
-    return Job(kind, job_id, NOW - timedelta(minutes=minutes_ago), **attributes)
 
 
 def error_of(response: requests.Response) -> dict[str, Any]:
