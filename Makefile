@@ -33,7 +33,7 @@ chaos: $(READY) ## Kill 200 runs, then others with faults, in pairs, on a full d
 	$(BIN)/python tests/chaos/harness.py --kills 60 $(if $(SEED),--seed $(SEED)) --faults --pairs --lose-working-directory --full-disk
 
 docs: $(READY) ## Write the generated parts of the documentation anew
-	PYTHONPATH=tests $(BIN)/python -m docs.test_readme
+	PYTHONPATH=tests $(BIN)/python -m support.documents
 
 format: $(READY) ## Format the code
 	$(BIN)/ruff format .

@@ -68,7 +68,7 @@ class ApiKey:
 @configspec
 class Settings(BaseConfiguration):
     """
-    The settings of the section `sources.klaviyo_jobs`; README, "Settings", describes each.
+    The settings of the section `sources.klaviyo_jobs`; docs/settings.md describes each.
 
     `accounts` may hold keys by label instead of `api_key`; in the environment each label is a variable of its own.
     """
@@ -159,10 +159,10 @@ class NetworkSettings(BaseConfiguration):
 @configspec
 class CheckSettings(BaseConfiguration):
     """
-    What `klaviyo-jobs check` finds bearable; settings of the same section.
+    What `klaviyo-jobs check` compares with; settings of the same section.
 
     Attributes:
-        check_window_seconds: How far back it looks at finished jobs and at rejected records.
+        check_window_seconds: How far back it takes in finished jobs and at rejected records.
         max_failed_share: The highest share, 0 to 1, of failed operations, for each account and kind.
         max_stuck_jobs: The highest number of stuck jobs, for each account and kind.
         max_listing_age_seconds: The highest age of the last listing that was read to its end.
@@ -232,7 +232,7 @@ def _resolved(settings: T) -> T:
         message = f"{error.field_name} cannot be read as {getattr(error.hint, '__name__', error.hint)}."
         next_step = "a list or a table in a variable is written as JSON, a number in digits."
     except ConfigurationException as error:
-        message, next_step = f"{' '.join(str(error).split())}.", "mend what it names."
+        message, next_step = f"{' '.join(str(error).split())}.", "correct what it names."
     raise SettingError(message, data="nothing was read or written.", next_step=next_step)
 
 

@@ -119,17 +119,3 @@ def test_the_document_names_the_versions_that_were_tried() -> None:
 
 def _pins(text: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE))
-
-
-def test_every_link_of_the_document_leads_somewhere() -> None:
-    """Links to files exist, and so do the headings that it links to."""
-    headings = {
-        heading.lower().replace(" ", "-").replace(".", "")
-        for heading in re.findall(r"^## (.+)$", DOCUMENT, re.MULTILINE)
-    }
-    targets = [each for each in re.findall(r"\]\(([^)]+)\)", DOCUMENT) if not each.startswith("https://")]
-
-    assert targets
-    assert [
-        each for each in targets if not (each[1:] in headings if each[0] == "#" else (ROOT / "docs" / each).exists())
-    ] == []

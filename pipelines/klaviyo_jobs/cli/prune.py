@@ -13,7 +13,7 @@ from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, warehouse_path
 
 def prune_command(
     older_than: Annotated[
-        str, typer.Option("--older-than", metavar="AGE", help="In days or weeks: 400d, 60w; 8d at the least.")
+        str, typer.Option("--older-than", metavar="AGE", help="In days or weeks: 400d, 60w; at least 8d.")
     ],
     jobs: Annotated[
         bool, typer.Option("--jobs", help="Delete jobs created before that as well, with all that belongs to them.")

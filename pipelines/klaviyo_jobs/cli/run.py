@@ -34,7 +34,7 @@ def run_command(
         ),
     ] = None,
     full_refresh: Annotated[
-        bool, typer.Option("--full-refresh", help="Read every listed job again, held or not; history is kept.")
+        bool, typer.Option("--full-refresh", help="Read every listed job again, known or not; history is kept.")
     ] = False,
     dry_run: Annotated[
         bool,

@@ -223,13 +223,13 @@ def row_of_listing(context: RowContext, **columns: Any) -> pa.Table:
     )
 
 
-def rows_of_vanished(held: pa.Table, run_id: str, vanished_at: dt.datetime) -> pa.Table:
+def rows_of_vanished(stored: pa.Table, run_id: str, vanished_at: dt.datetime) -> pa.Table:
     """Return stored rows of `jobs`, marked as vanished by this run."""
     for name, value in (("vanished_at", vanished_at), ("run_id", run_id)):
         index = JOBS.schema.get_field_index(name)
         field = JOBS.schema.field(index)
-        held = held.set_column(index, field, pa.repeat(pa.scalar(value, field.type), held.num_rows))
-    return held
+        stored = stored.set_column(index, field, pa.repeat(pa.scalar(value, field.type), stored.num_rows))
+    return stored
 
 
 def _arrow(table: Table, count: int, **columns: Any) -> pa.Table:

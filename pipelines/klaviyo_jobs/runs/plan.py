@@ -71,7 +71,7 @@ def least_seconds_of(outcomes: Iterable[ListingOutcome]) -> float:
     """
     Return the least time that Klaviyo's rate limits leave for the calls that *outcomes* plan.
 
-    Accounts and rate classes have budgets of their own and run side by side, so the slowest of them counts.
+    Accounts and rate classes have budgets of their own and run at the same time, so the slowest of them counts.
     """
     calls: Counter[tuple[str, RateLimit]] = Counter()
     for outcome in outcomes:

@@ -159,7 +159,7 @@ def run(
         settings: What to read, and with which key.
         warehouse: The DuckDB file; made if it is not there.
         labels: The accounts to read; all by default.
-        full_refresh: Whether to read and write every listed job, held or not.
+        full_refresh: Whether to read and write every listed job, known or not.
         replays: Whether to read rejected records again.
         lock_wait_seconds: How long to wait for another run of the same warehouse to end.
         watch: Called once, before reading starts, with the list that the outcomes of the listings appear in.

@@ -3,7 +3,7 @@ Stop when asked to: SIGTERM and Ctrl-C end a run in a few seconds, whatever it i
 
 In:     a signal.
 Out:    `StoppedError` in the main thread. What cannot be interrupted, such as a merge under way or an answer that does
-        not come, is left when the grace is over: a load that is cut off there is harmless, see `held.py`.
+        not come, is left when the grace is over: a load that is cut off there is harmless, see `extract/questions.py`.
 How:    the signal's number also comes out of a wake-up socket, whoever handles the signal: dlt does while it loads, and
         may forget it; a library may swallow the exception. So the run asks again between its steps.
 """

@@ -38,7 +38,7 @@ def parse_age(text: str) -> pendulum.Duration:
         raise SettingError(
             f"--older-than {text!r} is {'not an age' if age is None else 'too short'}.",
             data="nothing was deleted.",
-            next_step=f"give days or weeks, {LEAST_AGE.days}d at the least: Klaviyo lists a job for seven days.",
+            next_step=f"give days or weeks, {LEAST_AGE.days}d or more: Klaviyo lists a job for seven days.",
         )
     return age
 
