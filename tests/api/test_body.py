@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+import klaviyo_jobs
 from klaviyo_jobs.api.client import Meter
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.model.kinds import KINDS
@@ -80,3 +85,39 @@ def test_repairing_a_text_keeps_the_digits_of_the_numbers_beside_it() -> None:
 
     # Once a bug: the whole answer passes through Python's floats on the way.
     assert b"9007199254740993.01" in fetch_bytes(served)
+
+
+def test_errors_that_come_at_one_moment_are_read() -> None:
+    """Nine listings that fail at once do not end the process: msgspec crashed where threads met a type together."""
+    program = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+from klaviyo_jobs.api.body import first_detail
+
+barrier = threading.Barrier(9)
+
+def read() -> None:
+    barrier.wait()
+    sys.stdout.write(first_detail(b'{"errors": [{"detail": "d", "source": {"pointer": "p"}}]}'))
+
+threads = [threading.Thread(target=read) for _ in range(9)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout) == (0, ": d" * 9)
+
+
+def test_no_type_is_met_for_the_first_time_by_a_thread() -> None:
+    """Decoders are made when a module is imported; nothing is decoded by a type that is named in the call."""
+    calls = [
+        f"{path.name}:{node.lineno}"
+        for path in Path(klaviyo_jobs.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "msgspec.json.decode" and node.keywords
+    ]
+
+    assert calls == []

@@ -51,6 +51,11 @@ class _ErrorBody(msgspec.Struct):
     errors: list[_ApiErrorObject]
 
 
+# Made here and not where it is used: msgspec finds out about a type when it first meets it, and two threads that do so
+# at one time end the process with a segmentation fault.
+_decode_error_body: Final = msgspec.json.Decoder(_ErrorBody).decode
+
+
 def read_body(response: requests.Response, most_bytes: int) -> bytes:
     """Read the whole body as it comes; BodyError if it unpacks to more than *most_bytes* or holds too many values."""
     chunks: list[bytes] = []
@@ -116,7 +121,7 @@ def _repaired_token(token: str) -> str:
 def first_detail(body: bytes) -> str:
     """Return what the first error of an error body says, ready to follow a status, or nothing."""
     try:
-        errors = msgspec.json.decode(body, type=_ErrorBody).errors
+        errors = _decode_error_body(body).errors
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     for error in errors:

@@ -42,6 +42,7 @@ encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _decode_members: Final = msgspec.json.Decoder(Members).decode
 _decode_list: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any: Final = msgspec.json.Decoder().decode
+_decode_decimal: Final = msgspec.json.Decoder(Decimal).decode
 
 
 class JsonObject:
@@ -145,7 +146,7 @@ class JsonObject:
         if raw is None:
             return None
         try:
-            number = msgspec.json.decode(raw, type=Decimal, strict=True)
+            number = _decode_decimal(raw)
             if number.is_finite() and number.copy_abs() < _NUMBER_BOUND:
                 return _NUMBER_CONTEXT.quantize(number, _NUMBER_STEP)
         except (*UNDECODABLE, ArithmeticError):

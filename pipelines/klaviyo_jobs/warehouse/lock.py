@@ -39,6 +39,10 @@ class _LockText(msgspec.Struct):
     ended: list[RunNote] = []
 
 
+_decode_text: Final = msgspec.json.Decoder(_LockText).decode
+_decode_note: Final = msgspec.json.Decoder(RunNote).decode
+
+
 def holder_of(warehouse: Path) -> RunNote | None:
     """Return who holds the lock of *warehouse* now, None if nobody does; nothing is waited for or changed."""
     try:
@@ -46,7 +50,7 @@ def holder_of(warehouse: Path) -> RunNote | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return msgspec.json.decode(file.read(), type=_LockText).holder
+                return _decode_text(file.read()).holder
     except (OSError, msgspec.DecodeError):
         pass
     return None
@@ -169,13 +173,13 @@ class RunLock:
             fcntl.flock(file, fcntl.LOCK_EX)
             for line in file:
                 with suppress(msgspec.DecodeError):
-                    self._text.ended.append(msgspec.json.decode(line, type=RunNote))
+                    self._text.ended.append(_decode_note(line))
             self._write()
             file.truncate(0)
 
     def _read(self) -> _LockText:
         try:
-            return msgspec.json.decode(os.pread(self._descriptor, 2**24, 0), type=_LockText)
+            return _decode_text(os.pread(self._descriptor, 2**24, 0))
         except msgspec.DecodeError:
             return _LockText()  # new, or cut off by a kill
 
