@@ -29,8 +29,8 @@ test: $(READY) ## Format, lint, types, import directions, SQL style and tests
 	$(BIN)/python -m pytest --numprocesses auto -m "not slow"
 
 chaos: $(READY) ## Kill 200 runs, then others with faults, in pairs, on a full disk; SEED=N repeats one
-	$(BIN)/python tests/chaos/harness.py --kills 200 $(if $(SEED),--seed $(SEED))
-	$(BIN)/python tests/chaos/harness.py --kills 60 $(if $(SEED),--seed $(SEED)) --faults --pairs --lose-working-directory --full-disk
+	PYTHONPATH=tests $(BIN)/python -m chaos --kills 200 $(if $(SEED),--seed $(SEED))
+	PYTHONPATH=tests $(BIN)/python -m chaos --kills 60 $(if $(SEED),--seed $(SEED)) --faults --pairs --lose-working-directory --full-disk
 
 docs: $(READY) ## Write the generated parts of the documentation anew
 	PYTHONPATH=tests $(BIN)/python -m support.documents

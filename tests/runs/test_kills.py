@@ -16,18 +16,21 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from chaos import harness as chaos
+from chaos.comparison import Comparison
+from chaos.report import Ended
+from chaos.story import KINDS, START, Story
 from klaviyo_jobs.runs.run import run
 from klaviyo_jobs.settings import Settings
 from klaviyo_sandbox import Sandbox
 
 SEED = 20261122
+TESTS = Path(__file__).parents[1]
 
 
 def play(*arguments: str) -> str:
     """Run the harness; its report."""
-    command = [sys.executable, chaos.__file__, "--seed", str(SEED), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "chaos", "--seed", str(SEED), *arguments]
+    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^\d+ kills, 0 differences$", done.stdout, re.MULTILINE), done.stdout
     return done.stdout
@@ -49,15 +52,15 @@ def test_it_holds_in_other_circumstances(variants: tuple[str, ...]) -> None:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, chaos.Story, str]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Story, str]:
     """Two warehouses of the same runs, what the API told, and the run id of the last run."""
     folder = tmp_path_factory.mktemp("pair")
-    with pytest.MonkeyPatch.context() as patch, Sandbox(clock=chaos.START) as sandbox:
+    with pytest.MonkeyPatch.context() as patch, Sandbox(clock=START) as sandbox:
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
         patch.chdir(folder)
-        settings = Settings(base_url=sandbox.base_url, api_key=sandbox.key, kinds=list(chaos.KINDS))
-        story = chaos.Story(sandbox, random.Random(SEED), is_large=False, may_leave=False)
+        settings = Settings(base_url=sandbox.base_url, api_key=sandbox.key, kinds=list(KINDS))
+        story = Story(sandbox, random.Random(SEED), is_large=False, may_leave=False)
         story.begin_round()
         run_id = run(settings, folder / "killed.duckdb").run_id
         run(settings, folder / "undisturbed.duckdb")
@@ -65,7 +68,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, chaos.Story, s
 
 
 @pytest.fixture
-def compare(pair: tuple[Path, chaos.Story, str], tmp_path: Path) -> Callable[[str], list[str]]:
+def compare(pair: tuple[Path, Story, str], tmp_path: Path) -> Callable[[str], list[str]]:
     """Change the one warehouse by a statement and compare it with the other."""
     folder, story, run_id = pair
 
@@ -73,10 +76,8 @@ def compare(pair: tuple[Path, chaos.Story, str], tmp_path: Path) -> Callable[[st
         (tmp_path / "killed.duckdb").write_bytes((folder / "killed.duckdb").read_bytes())
         with duckdb.connect(str(tmp_path / "killed.duckdb")) as connection:
             connection.execute(statement)
-        with chaos.Comparison(
-            tmp_path / "killed.duckdb", folder / "undisturbed.duckdb", story, set(), set()
-        ) as comparison:
-            comparison.compare([run_id], chaos.Ended())
+        with Comparison(tmp_path / "killed.duckdb", folder / "undisturbed.duckdb", story, set(), set()) as comparison:
+            comparison.compare([run_id], Ended())
             return comparison.differences
 
     return differences

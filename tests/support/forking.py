@@ -1,12 +1,10 @@
 """
-The command as a process that is forked from one which has imported dlt already.
+Runs of the command, each a process forked from one that has imported what a run needs.
 
-To import it takes most of a second, which most tests of the command would spend on nothing they claim. The process is as real as
-any: it has its own environment, folder, output and end, and it runs `python -m klaviyo_jobs` from the first line of that
-on. What start-up costs, and what a process has not imported, is for processes of their own: see `processes.py`.
-
-In:     one line of JSON a connection on a Unix socket: arguments, folder, environment, files for stdout and stderr.
-Out:    two lines: the id of the process, and, when it has ended, its exit code as `subprocess` has it.
+To import dlt, DuckDB and Arrow takes a second, which tests of what the command says and leaves spend on nothing they claim,
+and a run that is killed a hundred times spends a hundred times. A forked process is as real as any: it has an environment,
+a folder, output, a process group and an end of its own, and it is `python -m klaviyo_jobs` from the first line of that on.
+What claims something of start-up or memory starts a process anew: see `processes.py`.
 """
 
 from __future__ import annotations
@@ -15,157 +13,193 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import runpy
-import selectors
+import select
 import signal
 import socket
+import struct
+import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-# What commands import sooner or later. Not DuckDB and Arrow, which start threads when they are imported: no thread
-# outlives a fork. Nor what looks at the environment when it is imported.
+import duckdb
+
+# What runs import sooner or later, some of it in their middle; nothing that looks at the environment when it is imported.
 _MODULES: Final = (
     "aiohttp.web",
-    "dlt",
-    "dlt.destinations.impl.duckdb.factory",
-    "dlt.extract.extract",
-    "dlt.load.load",
-    "dlt.normalize.normalize",
-    "klaviyo_jobs.api.client",
-    "klaviyo_jobs.model.parse",
-    "klaviyo_jobs.settings",
+    "dlt.common.libs.pyarrow",
+    "dlt.destinations.impl.duckdb.duck",
+    "klaviyo_jobs.monitor.check",
+    "klaviyo_jobs.monitor.doctor.diagnosis",
+    "klaviyo_jobs.monitor.report",
+    "klaviyo_jobs.runs.run",
+    "pyarrow.compute",
+    "pyarrow.parquet",
+    "pydantic",
     "rich.progress",
-    "sqlglot",
     "typer",
 )
-
-
-class ForkServer:
-    """Forks a process for each connection, and tells it how that process ended."""
-
-    def __init__(self, path: str) -> None:
-        self._running: dict[int, socket.socket] = {}
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
-        self._listener.listen()
-        # A child that ends wakes the loop up.
-        self._wakeup, wakeup_end = os.pipe()
-        for end in (self._wakeup, wakeup_end):
-            os.set_blocking(end, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wakeup_end)
-
-    def serve(self) -> dict[str, Any] | None:
-        """Serve until stdin ends; in the child return what it is to run, in the server at last None."""
-        with selectors.DefaultSelector() as selector:
-            for readable in (self._listener, self._wakeup, sys.stdin):
-                selector.register(readable, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    if key.fileobj is sys.stdin:
-                        return None
-                    if key.fileobj is self._listener:
-                        asked = self._fork()
-                        if asked is not None:
-                            return asked
-                    else:
-                        self._reap()
-
-    def _fork(self) -> dict[str, Any] | None:
-        connection, _ = self._listener.accept()
-        with connection.makefile() as lines:
-            asked: dict[str, Any] = json.loads(lines.readline())
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for each in (connection, self._listener, *self._running.values()):
-                each.close()
-            return asked
-        self._running[pid] = connection
-        connection.sendall(b"%d\n" % pid)
-        return None
-
-    def _reap(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wakeup, 4096)
-        for pid in list(self._running):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                connection = self._running.pop(pid)
-                with contextlib.suppress(BrokenPipeError):
-                    connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
-                connection.close()
-
-
-def _become(asked: dict[str, Any]) -> None:
-    """Take on what makes the process one of its own."""
-    for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        opened = os.open(asked[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(opened, descriptor)
-        os.close(opened)
-    devnull = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(devnull, 0)
-    os.close(devnull)
-    os.environ.clear()
-    os.environ.update(asked["environment"])
-    os.chdir(asked["folder"])
-    sys.argv[1:] = asked["arguments"]
-    # As `python -m` has it: the folder stands first on the path, and then what the environment names.
-    sys.path[:1] = [asked["folder"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-
-
-def main(path: str) -> None:
-    """Serve on a socket at *path* until stdin ends; each child becomes the command."""
-    for module in _MODULES:
-        importlib.import_module(module)
-    server = ForkServer(path)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    asked = server.serve()
-    if asked is not None:
-        _become(asked)
-        runpy.run_module("klaviyo_jobs", run_name="__main__", alter_sys=True)
+# On a machine that is busy with other things, a process that is asked for may take its time.
+_START_SECONDS: Final = 120.0
 
 
 class Forked:
-    """A process that the server of *socket_path* forked."""
+    """A process that was forked, under way or ended."""
 
-    def __init__(
+    def __init__(self, status_pipe: int) -> None:
+        self._status_pipe = status_pipe
+        self._status: int | None = None
+        self.pid = self._read_number(_START_SECONDS)
+
+    def send(self, number: int) -> None:
+        """Send a signal to the process and its children, unless its end is known: its id may be another's by now."""
+        if self._status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    def wait(self, seconds: float) -> int | None:
+        """Return the exit code, negative for a signal that ended it, or None if it is still running after *seconds*."""
+        if self._status is None:
+            with contextlib.suppress(TimeoutError):
+                self._status = self._read_number(seconds)
+                os.close(self._status_pipe)
+        return self._status
+
+    def _read_number(self, seconds: float) -> int:
+        if not select.select([self._status_pipe], [], [], seconds)[0]:
+            raise TimeoutError
+        number: int = struct.unpack("i", os.read(self._status_pipe, 4))[0]
+        return number
+
+
+class ForkServer:
+    """The process that forks; it ends when this is closed, or with whoever has started it."""
+
+    def __init__(self) -> None:
+        self._channel, theirs = socket.socketpair()
+        # Settings of this machine must not reach it, nor dlt's of this project.
+        environment = {name: value for name, value in os.environ.items() if "__" not in name}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "support.forking", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            cwd=Path(__file__).parents[1],
+            env=environment,
+        )
+        theirs.close()
+        if self._channel.recv(1) != b"!":
+            raise RuntimeError("the process that forks runs did not start")
+
+    def start(
         self,
-        socket_path: Path,
-        arguments: list[str],
+        arguments: Sequence[str],
+        *,
         folder: Path,
-        environment: dict[str, str],
-        stdout: Path,
-        stderr: Path,
-    ) -> None:
-        asked = {
-            "arguments": arguments,
-            "folder": str(folder),
-            "environment": environment,
-            "stdout": str(stdout),
-            "stderr": str(stderr),
-        }
-        self._connection = socket.socket(socket.AF_UNIX)
-        self._connection.connect(str(socket_path))
-        self._connection.sendall(json.dumps(asked).encode() + b"\n")
-        self._lines = self._connection.makefile()
-        self.pid = int(self._lines.readline())
+        environment: Mapping[str, str],
+        stdout: int,
+        stderr: int,
+        is_fresh: bool = False,
+        file_bytes: int = 0,
+    ) -> Forked:
+        """
+        Start `klaviyo-jobs` with *arguments* in *folder*.
 
-    def wait(self, timeout: float) -> int:
-        """Return the exit code; a process that takes more than *timeout* seconds is killed."""
-        self._connection.settimeout(timeout)
-        try:
-            return int(self._lines.readline())
-        except TimeoutError:
-            os.kill(self.pid, signal.SIGKILL)
-            raise
-        finally:
-            self._lines.close()
-            self._connection.close()
+        Args:
+            environment: All that it finds in its environment.
+            stdout: A descriptor, which is closed here; likewise *stderr*.
+            is_fresh: Whether it is a new interpreter after all.
+            file_bytes: A bound on the size of the files it writes; none if 0.
+        """
+        request = {
+            "arguments": list(arguments),
+            "folder": str(folder),
+            "environment": dict(environment),
+            "is_fresh": is_fresh,
+            "file_bytes": file_bytes,
+        }
+        status_reads, status_writes = os.pipe()
+        descriptors = [stdout, stderr, status_writes]
+        socket.send_fds(self._channel, [json.dumps(request).encode()], descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return Forked(status_reads)
+
+    def close(self) -> None:
+        """End the process that forks."""
+        self._channel.close()
+        self._process.wait()
+
+
+def _serve(channel: socket.socket) -> None:
+    """
+    Fork a run for each request on *channel* until it is closed.
+
+    Between this process and each run stands one that waits for it and tells its end, so that this one never waits.
+    """
+    for name in _MODULES:
+        importlib.import_module(name)
+    # Importing DuckDB starts a thread for the connection that nobody uses; a fork would lose the thread.
+    duckdb.default_connection().close()
+    threads = [Path(path, "comm").read_text().strip() for path in Path("/proc/self/task").glob("*")]
+    if [name for name in threads[1:] if not name.startswith("jemalloc")]:
+        raise RuntimeError(f"forking a process with threads: {threads}")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    channel.sendall(b"!")
+    while True:
+        text, descriptors, _, _ = socket.recv_fds(channel, 2**16, 3)
+        if not text:
+            return
+        if os.fork() == 0:
+            channel.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            status_pipe = descriptors[2]
+            pid = os.fork()
+            if pid == 0:
+                os.setpgid(0, 0)
+                os.close(status_pipe)
+                _become_run(json.loads(text), descriptors)
+                runpy.run_module("klaviyo_jobs", run_name="__main__", alter_sys=True)
+                sys.exit(0)
+            with contextlib.suppress(OSError):
+                os.setpgid(pid, pid)
+            for descriptor in descriptors[:2]:
+                os.close(descriptor)
+            with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+                os.write(status_pipe, struct.pack("i", pid))
+                # Not reaped before its end is known: no other process can get its id and be killed in its place.
+                end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+                assert end is not None
+                code = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
+                os.write(status_pipe, struct.pack("i", code))
+                poll = select.poll()
+                poll.register(status_pipe, 0)
+                poll.poll()
+            os._exit(0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _become_run(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    """Turn this process into the run of *request*; one that asks for a fresh interpreter does not come back."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for descriptor, place in ((nothing, 0), (descriptors[0], 1), (descriptors[1], 2)):
+        os.dup2(descriptor, place)
+        os.close(descriptor)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    if request["file_bytes"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_bytes"], resource.RLIM_INFINITY))
+    if request["is_fresh"]:
+        os.execv(sys.executable, [sys.executable, "-m", "klaviyo_jobs", *request["arguments"]])  # noqa: S606
+    tempfile.tempdir = None
+    sys.argv[1:] = request["arguments"]
+    # As `python -m` has it: the folder stands first on the path, and then what the environment names.
+    sys.path[:1] = [request["folder"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -14,6 +14,7 @@ from klaviyo_jobs.settings import Settings
 from klaviyo_sandbox import Sandbox
 
 NOW = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
+MINUTE = dt.timedelta(minutes=1)
 HOUR = dt.timedelta(hours=1)
 DAY = dt.timedelta(days=1)
 WEEK = dt.timedelta(days=7)

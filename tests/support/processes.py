@@ -7,7 +7,7 @@ import functools
 import json
 import os
 import re
-import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from klaviyo_sandbox import Sandbox
-from support.forking import Forked
+from support.forking import ForkServer
 
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("SOURCES__")},
@@ -30,30 +30,27 @@ ENVIRONMENT = {
 def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `klaviyo-jobs` in *folder* with *environment* beside the machine's own."""
     with tempfile.TemporaryDirectory() as outputs:
-        stdout, stderr = Path(outputs) / "stdout", Path(outputs) / "stderr"
-        asked = {**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt"), **environment}
-        process = Forked(_fork_server(), list(arguments), folder, asked, stdout, stderr)
-        return subprocess.CompletedProcess(arguments, process.wait(120), stdout.read_text(), stderr.read_text())
+        stdout, stderr = Path(outputs, "stdout"), Path(outputs, "stderr")
+        process = _fork_server().start(
+            arguments,
+            folder=folder,
+            environment={**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt"), **environment},
+            stdout=os.open(stdout, os.O_CREAT | os.O_WRONLY),
+            stderr=os.open(stderr, os.O_CREAT | os.O_WRONLY),
+        )
+        code = process.wait(120)
+        if code is None:
+            process.send(signal.SIGKILL)
+            raise TimeoutError(f"{arguments} does not end: {stderr.read_text()}")
+        return subprocess.CompletedProcess(arguments, code, stdout.read_text(), stderr.read_text())
 
 
 @functools.cache
-def _fork_server() -> Path:
-    """Start the server that forks, once a test process, and return where its socket is; it ends when we do."""
-    path = Path(tempfile.mkdtemp(prefix="klaviyo-jobs-tests-")) / "socket"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "support.forking", str(path)],
-        cwd=Path(__file__).parent.parent,
-        env=ENVIRONMENT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert server.stdin is not None
-    assert server.stdout is not None
-    assert server.stdout.readline() == b"ready\n"
-    atexit.register(shutil.rmtree, path.parent)
-    atexit.register(server.wait)
-    atexit.register(server.stdin.close)
-    return path
+def _fork_server() -> ForkServer:
+    """One for all tests of a process; it ends when that does."""
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
 
 
 def settings(sandbox: Sandbox, **others: str) -> dict[str, str]:

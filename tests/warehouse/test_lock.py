@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.harness import Run, Runs
+from chaos.run import Run, Runs
 from klaviyo_jobs.errors import LockedError, SettingError, WarehouseError
 from klaviyo_jobs.warehouse.ledger import RunNote
 from klaviyo_jobs.warehouse.lock import RunLock, holder_of

@@ -26,7 +26,8 @@ from klaviyo_jobs.extract.source import build_listings, build_source, tables_of
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.monitor.check import describe, run_sql_checks
 from klaviyo_jobs.runs.replay import Replayed, replay_rejected
-from klaviyo_jobs.runs.signals import stoppable
+from klaviyo_jobs.runs.signals import Stop, stoppable
+from klaviyo_jobs.runs.steps import Step
 from klaviyo_jobs.settings import Settings, revision_problem
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
@@ -179,20 +180,15 @@ def run(
     check_place(warehouse)
     with stoppable() as stop:
         stop.raise_if_asked()
-        LOGGER.info("step lock")
+        LOGGER.info("step %s", Step.LOCK)
         with (
             RunLock(warehouse, names, wait_seconds=lock_wait_seconds) as lock,
             stop.told(),
             warehouse_errors(warehouse),
             _working_directory(lock) as working_directory,
         ):
-
-            def enter(step: str, run_id: str = "") -> None:
-                stop.raise_if_asked()
-                lock.enter_step(step, run_id)
-                LOGGER.info("step %s", step)
-
-            enter("recover")
+            enter = _Steps(stop, lock).enter
+            enter(Step.RECOVER)
             # Held open until the end: whoever opens the file in the middle is refused, instead of failing the load.
             with open_warehouse(warehouse, wait_seconds=settings.warehouse_wait_seconds) as connection:
                 for note in lock.ended:
@@ -201,22 +197,22 @@ def run(
                 if watch is not None:
                     watch(outcomes)
                 replayed = replay_rejected(warehouse, working_directory) if replays else None
-                enter("recall")
-                source = build_source(listings, outcomes, partial(enter, "extract"))
-                loaded = load(source, warehouse, working_directory / "load", on_load=partial(enter, "load"))
+                enter(Step.RECALL)
+                source = build_source(listings, outcomes, partial(enter, Step.EXTRACT))
+                loaded = load(source, warehouse, working_directory / "load", on_load=partial(enter, Step.LOAD))
                 mark_contract(connection)
-                enter("views")
+                enter(Step.VIEWS)
                 views = apply_views(connection, **settings.of_views)
-                enter("checks")
+                enter(Step.CHECKS)
                 if any(outcome.changed_count for outcome in outcomes):
                     _warn_of_contradictions(connection)
-                enter("ledger")
+                enter(Step.LEDGER)
                 record_ended_runs(connection, lock.ended)
                 lock.forget_ended()
             if settings.bi_copy:
-                enter("publish")
+                enter(Step.PUBLISH)
                 publish(warehouse, Path(settings.bi_copy).absolute())
-            enter("unlock")
+            enter(Step.UNLOCK)
     return RunSummary(
         run_id=loaded.run_id,
         warehouse=warehouse,
@@ -226,6 +222,19 @@ def run(
         seconds=time.monotonic() - started,
         replayed=replayed,
     )
+
+
+class _Steps:
+    """Says how far the run has got, in the log and in the lock file; between steps, a signal may stop it."""
+
+    def __init__(self, stop: Stop, lock: RunLock) -> None:
+        self._stop = stop
+        self._lock = lock
+
+    def enter(self, step: Step, run_id: str = "") -> None:
+        self._stop.raise_if_asked()
+        self._lock.enter_step(step, run_id)
+        LOGGER.info("step %s", step)
 
 
 @contextmanager
