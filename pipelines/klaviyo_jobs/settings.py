@@ -81,6 +81,7 @@ class Settings(BaseConfiguration):
     include: list[str] | None = None
     warehouse: str = "warehouse.duckdb"
     warehouse_wait_seconds: float = 10.0
+    progress_seconds: float = 10.0
     bi_copy: str | None = None
     reporting_timezone: str = "UTC"
     stuck_after_seconds: int = 21600
@@ -91,8 +92,8 @@ class Settings(BaseConfiguration):
 
     def on_resolved(self) -> None:
         """Refuse what cannot work, before anything is read."""
-        for name in ("warehouse_wait_seconds", "stuck_after_seconds", "jobs_in_progress_limit"):
-            _refuse_below(self, name, 0)
+        for name in ("warehouse_wait_seconds", "progress_seconds", "stuck_after_seconds", "jobs_in_progress_limit"):
+            _refuse_below(self, name, 0.1 if name == "progress_seconds" else 0)
         for name in SECRET_URLS:
             _refuse_insecure(name, getattr(self, name))
 
@@ -162,7 +163,7 @@ class CheckSettings(BaseConfiguration):
     What `klaviyo-jobs check` compares with; settings of the same section.
 
     Attributes:
-        check_window_seconds: How far back it takes in finished jobs and at rejected records.
+        check_window_seconds: How far back finished jobs and rejected records count.
         max_failed_share: The highest share, 0 to 1, of failed operations, for each account and kind.
         max_stuck_jobs: The highest number of stuck jobs, for each account and kind.
         max_listing_age_seconds: The highest age of the last listing that was read to its end.

@@ -445,16 +445,14 @@ def test_a_run_without_a_terminal_tells_how_far_it_has_got(
     """A log line every few seconds while something moves, unless that is turned off; the steps are logged anyway."""
     sandbox.world.add(Job("item-create", "J1", NOW, completed_at=NOW, total_count=1))
     sandbox.faults.append(Fault("slow", "1", kind="item-create"))
-    program = "from klaviyo_jobs.cli import app, progress; progress.PROGRESS_SECONDS = 0.2; app.main()"
-    ended = subprocess.run(
-        [sys.executable, "-c", program, "run", "--kind", "item-create", "--progress", asked],
-        cwd=tmp_path,
-        env={**ENVIRONMENT, **settings(sandbox)},
-        capture_output=True,
-        text=True,
-        check=True,
+
+    ended = command(
+        tmp_path,
+        *("run", "--kind", "item-create", "--progress", asked),
+        **settings(sandbox, progress_seconds="0.2"),
     )
 
+    assert ended.returncode == 0, ended.stderr
     assert ("reading: 0 of 1 listings done, 0 jobs, 0 details, 1 calls" in ended.stderr) == is_told
     assert ended.stderr.count("reading: 1 of 1 listings done, 1 jobs, 0 details, 1 calls") <= 1
     assert "step extract" in ended.stderr

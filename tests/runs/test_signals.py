@@ -197,9 +197,8 @@ def test_what_cannot_be_interrupted_is_left_when_the_grace_is_over(number: signa
     """A process that goes on whatever happens ends all the same, with the exit code of its signal."""
     code = (
         "import time\n"
-        "from klaviyo_jobs.runs import signals as stopping\n"
-        "stopping.GRACE_SECONDS = 0.5\n"
-        "with stopping.stoppable():\n"
+        "from klaviyo_jobs.runs.signals import stoppable\n"
+        "with stoppable(grace_seconds=0.5):\n"
         "    while True:\n"
         "        try:\n"
         "            print('begun', flush=True)\n"

@@ -40,7 +40,7 @@ def demo_command(
 
     path = warehouse.absolute()
     LOGGER.setLevel(logging.WARNING)  # the tables below say it all
-    with sandbox_settings() as settings, show_progress() as watch:
+    with sandbox_settings() as settings, show_progress(settings.progress_seconds) as watch:
         summary = run(settings, path, watch=watch)
     out.print(render_listings(summary.outcomes), render_rows(summary))
     with open_warehouse(path) as connection:

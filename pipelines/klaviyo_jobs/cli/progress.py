@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from klaviyo_jobs.cli.console import err
 from klaviyo_jobs.cli.logs import is_logging_json
@@ -19,9 +19,6 @@ from klaviyo_jobs.log import LOGGER
 
 if TYPE_CHECKING:
     from klaviyo_jobs.extract.listing import ListingOutcome
-
-# How often log lines tell how far a run has got.
-PROGRESS_SECONDS: Final = 10.0
 
 
 class Progress(StrEnum):
@@ -34,8 +31,8 @@ class Progress(StrEnum):
 
 
 @contextmanager
-def show_progress(asked: Progress = Progress.AUTO, *, may_draw: bool = True) -> Iterator[Any]:
-    """Yield a function that shows the listings it is given while they are read."""
+def show_progress(seconds: float, asked: Progress = Progress.AUTO, *, may_draw: bool = True) -> Iterator[Any]:
+    """Yield a function that shows the listings it is given while they are read; log lines come every *seconds*."""
     from rich.console import Console, Group
     from rich.live import Live
 
@@ -58,7 +55,7 @@ def show_progress(asked: Progress = Progress.AUTO, *, may_draw: bool = True) -> 
             yield watched.append
     else:
         ended = threading.Event()
-        teller = threading.Thread(target=_log_progress, args=(watched, ended), name="progress", daemon=True)
+        teller = threading.Thread(target=_log_progress, args=(seconds, watched, ended), name="progress", daemon=True)
         teller.start()
         try:
             yield watched.append
@@ -67,10 +64,10 @@ def show_progress(asked: Progress = Progress.AUTO, *, may_draw: bool = True) -> 
             teller.join()
 
 
-def _log_progress(watched: list[list[ListingOutcome]], ended: threading.Event) -> None:
-    """Log how far the listings have got, every few seconds as long as they get any further."""
+def _log_progress(seconds: float, watched: list[list[ListingOutcome]], ended: threading.Event) -> None:
+    """Log how far the listings have got, every *seconds* as long as they get any further."""
     said = ""
-    while not ended.wait(PROGRESS_SECONDS):
+    while not ended.wait(seconds):
         outcomes = [outcome for each in watched for outcome in each]
         done = sum(outcome.is_complete or outcome.error is not None for outcome in outcomes)
         line = (

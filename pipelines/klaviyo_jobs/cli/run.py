@@ -70,7 +70,7 @@ def run_command(
         _show_plan(settings, path, labels=account, full_refresh=full_refresh, as_json=as_json)
         return
     with announced("run", ping_url=settings.ping_url, webhook_url=settings.webhook_url) as announcement:
-        with show_progress(progress, may_draw=not as_json) as watch:
+        with show_progress(settings.progress_seconds, progress, may_draw=not as_json) as watch:
             summary = run(
                 settings,
                 path,

@@ -21,7 +21,6 @@ from typing import Final, NoReturn
 
 from klaviyo_jobs.errors import StoppedError
 
-GRACE_SECONDS: Final = 4.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -54,9 +53,9 @@ _OUTER: Final[list[Stop]] = []
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
+def stoppable(grace_seconds: float = 4.0) -> Iterator[Stop]:
     """
-    Turn the first SIGTERM or SIGINT into `StoppedError`.
+    Turn the first SIGTERM or SIGINT into `StoppedError`, and leave *grace_seconds* after it whatever goes on.
 
     Outside the main thread there is nothing to turn, and within another `stoppable` it is that one that does.
     """
@@ -70,7 +69,7 @@ def stoppable() -> Iterator[Stop]:
         return
     heard, told = socket.socketpair()
     told.setblocking(False)
-    watcher = threading.Thread(target=_watch, args=(heard, stop), name="stop-watcher", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(heard, stop, grace_seconds), name="stop-watcher", daemon=True)
     watcher.start()
     handlers = {number: signal.signal(number, _raise) for number in _SIGNALS}
     wakeup = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
@@ -95,13 +94,13 @@ def _raise(number: int, frame: FrameType | None) -> NoReturn:
     raise StoppedError(number)
 
 
-def _watch(heard: socket.socket, stop: Stop) -> None:
+def _watch(heard: socket.socket, stop: Stop, grace_seconds: float) -> None:
     """Note the first signal that asks to stop, and leave when the grace is over."""
     while numbers := heard.recv(64):
         for number in numbers:
             if number in _SIGNALS:
                 stop.number = number
-                heard.settimeout(GRACE_SECONDS)
+                heard.settimeout(grace_seconds)
                 try:
                     while heard.recv(64):
                         pass
