@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import logging
 import os
 import pickle
 import re
@@ -13,8 +15,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -30,7 +33,6 @@ from support.loads import NOW
 
 # Characters that JSON, addresses and base64 each write in their own way.
 KEY: Final = "pk_4711+geheim/Schluessel=="
-MARK: Final = "4711+geheim"
 ITEMS: Final = KINDS["item-create"].list_path
 
 
@@ -40,7 +42,7 @@ def forms_of(key: str) -> dict[str, bytes]:
     escaped = "".join(f"%{byte:02X}" for byte in plain)
     forms = {
         "plain": plain,
-        "without its prefix": MARK.encode(),
+        "without its prefix": key[3:14].encode(),
         "reversed": plain[::-1],
         "percent-encoded": quote(key, safe="").encode(),
         "percent-encoded as a path": quote(key).encode(),
@@ -61,9 +63,9 @@ def forms_of(key: str) -> dict[str, bytes]:
 FORMS: Final = forms_of(KEY)
 
 
-def assert_no_key(content: bytes, place: str) -> None:
-    """*content* holds the key in none of its forms."""
-    found = [name for name, form in FORMS.items() if form in content]
+def assert_no_key(content: bytes, place: str, forms: Mapping[str, bytes] = FORMS) -> None:
+    """*content* holds the key in none of its *forms*."""
+    found = [name for name, form in forms.items() if form in content]
     assert not found, f"{place} holds the key: {', '.join(found)}"
 
 
@@ -347,7 +349,7 @@ class Echo:
         self._make = make
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.was_given_the_key = False
+        self.given_keys: set[str] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self) -> None:
@@ -362,8 +364,9 @@ class Echo:
             with connection:
                 request = connection.recv(65536)
                 found = re.search(rb"Klaviyo-API-Key (.*?)\r\n", request)
-                self.was_given_the_key |= found is not None
-                connection.sendall(self._make(found[1].decode() if found else "no key"))
+                key = found[1].decode() if found else "no key"
+                self.given_keys.add(key)
+                connection.sendall(self._make(key))
                 connection.shutdown(socket.SHUT_WR)
 
 
@@ -421,40 +424,74 @@ ECHOES: Final[dict[str, Callable[[str], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in ECHOES.items()])
-def test_a_key_that_a_server_gives_back_goes_nowhere(
-    make: Callable[[str], bytes],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Wherever in its answer: neither the warehouse nor a log line nor an error has the key in it."""
+@dataclass(frozen=True)
+class Echoed:
+    """What a run has left, and whose keys it gave away, that read an account for each of `ECHOES`."""
+
+    contents: dict[str, bytes]
+    given_keys: set[str]
+
+
+def key_of(name: str) -> str:
+    """Return the key of the account for which the server does as *name* of `ECHOES` says."""
+    return KEY.replace("47", f"{list(ECHOES).index(name):02}")
+
+
+@pytest.fixture(scope="module")
+def echoed(tmp_path_factory: pytest.TempPathFactory) -> Echoed:
+    """Run once, in this process, against a server that gives each account's key back in another place."""
     from klaviyo_jobs.errors import KlaviyoJobsError
     from klaviyo_jobs.runs.run import run
     from klaviyo_jobs.settings import Settings
 
-    monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0.001")
-    monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__MAX_ATTEMPTS", "2")
-    echo = Echo(make)
-    shown: list[str] = []
-    with caplog.at_level("DEBUG"):
+    folder = tmp_path_factory.mktemp("echoed")
+    names = {key_of(name): name for name in ECHOES}
+    echo = Echo(lambda key: ECHOES[names[key]](key))
+    contents: dict[str, bytes] = {}
+    log, out, err = io.StringIO(), io.StringIO(), io.StringIO()
+    handler = logging.StreamHandler(log)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0.001")
+        patch.setenv("SOURCES__KLAVIYO_JOBS__MAX_ATTEMPTS", "2")
+        patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+        patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+        patch.chdir(folder)
+        for logger in (logging.getLogger(), logging.getLogger("klaviyo_jobs")):
+            patch.setattr(logger, "level", logging.DEBUG)
+        logging.getLogger().addHandler(handler)
         try:
+            accounts = {f"case{number}": key for number, key in enumerate(names)}
             summary = run(
-                Settings(base_url=echo.base_url, api_key=KEY, kinds=["item-create"]), tmp_path / "warehouse.duckdb"
+                Settings(base_url=echo.base_url, accounts=accounts, kinds=["item-create"]), folder / "warehouse.duckdb"
             )
-            shown += [summary.error.render() if summary.error else "", str(summary.unmodelled), str(summary.outcomes)]
+            shown = [summary.error.render() if summary.error else "", str(summary.unmodelled), str(summary.outcomes)]
+            shown += [outcome.error.render() for outcome in summary.outcomes if outcome.error]
         except KlaviyoJobsError as error:
-            shown.append(error.render())
+            shown = [error.render()]
+        finally:
+            logging.getLogger().removeHandler(handler)
     echo.stop()
+    contents |= {"an error": "".join(shown).encode(), "the log": log.getvalue().encode()}
+    contents |= {"stdout": out.getvalue().encode(), "stderr": err.getvalue().encode()}
+    contents |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return Echoed(contents, echo.given_keys)
 
-    assert echo.was_given_the_key
-    assert_no_key("".join(shown).encode(), "an error")
-    assert_no_key(caplog.text.encode(), "the log")
-    assert_no_key("".join(capfd.readouterr()).encode(), "the output")
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            assert_no_key(path.read_bytes(), str(path))
+
+@pytest.mark.parametrize("name", ECHOES)
+def test_a_key_that_a_server_gives_back_goes_nowhere(echoed: Echoed, name: str) -> None:
+    """Wherever in its answer: neither the warehouse nor a log line nor an error has the key in it."""
+    key = key_of(name)
+
+    assert key in echoed.given_keys
+    for place, content in echoed.contents.items():
+        assert_no_key(content, place, forms_of(key))
+
+
+def test_a_run_that_is_given_keys_back_logs_and_stores(echoed: Echoed) -> None:
+    """There is something that a key could have been found in."""
+    assert b"case0/item-create" in echoed.contents["the log"]
+    assert b"case0: all" in echoed.contents["an error"]
+    assert any(place.endswith("warehouse.duckdb") for place in echoed.contents)
 
 
 @pytest.mark.parametrize("name", ["in the body of a 500", "in a record"])
@@ -465,7 +502,7 @@ def test_the_command_shows_no_key_that_a_server_gives_back(name: str, tmp_path: 
     ended = command(tmp_path, echo.base_url, "run", "--json", "--kind", "item-create", **TALKATIVE)
     echo.stop()
 
-    assert echo.was_given_the_key
+    assert echo.given_keys == {KEY}
     ended.assert_no_key()
 
 

@@ -119,10 +119,11 @@ def test_waiting_in_all_is_bounded(sandbox: Sandbox) -> None:
 def test_a_throttled_request_stops_all_of_its_account(sandbox: Sandbox) -> None:
     """`Retry-After` is meant for the account: another thread's request waits as well."""
     sandbox.faults.append(Fault("429", "0.5", times=1))
-    client = client_of(sandbox)
+    client, meter = client_of(sandbox), Meter()
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(fetch, client)
-        wait_until(lambda: sandbox.requests)
+        first = pool.submit(fetch, client, meter=meter)
+        # Not when the server has answered, but when the client has heard it.
+        wait_until(lambda: meter.throttled_seconds)
         second = pool.submit(fetch, client)
         first.result()
         second.result()

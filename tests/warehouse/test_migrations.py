@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import lzma
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,20 @@ KINDS = ["item-create", "category-create"]
 CONTRACTS = [0, 1]
 
 
+def unpack(contract: int, path: Path) -> Warehouse:
+    """Put the warehouse of *contract* at *path*."""
+    path.write_bytes(lzma.decompress((DATA / f"warehouse_contract_{contract}.duckdb.xz").read_bytes()))
+    return Warehouse(path)
+
+
 @pytest.fixture(params=CONTRACTS)
 def old(request: pytest.FixtureRequest, warehouse: Warehouse) -> Warehouse:
     """A warehouse of each contract there has been."""
-    packed = (DATA / f"warehouse_contract_{request.param}.duckdb.xz").read_bytes()
-    warehouse.path.write_bytes(lzma.decompress(packed))
-    return warehouse
+    return unpack(request.param, warehouse.path)
 
 
-@pytest.fixture(autouse=True)
-def _world(sandbox: Sandbox) -> None:
-    """The jobs that the old warehouses hold; J2 has finished since."""
+def add_jobs(sandbox: Sandbox) -> None:
+    """Add the jobs that the old warehouses hold; J2 has finished since."""
     a, b, c = (related_id(letter) for letter in "ABC")
     sandbox.world.add(
         Job(
@@ -40,18 +44,44 @@ def _world(sandbox: Sandbox) -> None:
             failed_count=1,
             errors=[JobError("Item not found.", related_id=a)],
             related_ids=[a, b, c],
-        )
-    )
-    sandbox.world.add(Job("item-create", "J2", NOW - HOUR, completed_at=NOW, total_count=5, completed_count=5))
-    sandbox.world.add(
+        ),
+        Job("item-create", "J2", NOW - HOUR, completed_at=NOW, total_count=5, completed_count=5),
         Job(
             *("category-create", "C1", NOW - 3 * HOUR),
             completed_at=NOW - 2 * HOUR,
             total_count=1,
             completed_count=1,
             related_ids=[related_id("SHOES")],
-        )
+        ),
     )
+
+
+@pytest.fixture
+def _world(sandbox: Sandbox) -> None:
+    add_jobs(sandbox)
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """A warehouse of an old contract before and after the run that upgraded it."""
+
+    before: Warehouse
+    after: Warehouse
+    run_id: str
+    endpoints: list[str | None]
+
+
+@pytest.fixture(scope="module", params=CONTRACTS)
+def upgraded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Upgraded:
+    """A warehouse of each contract there has been, and the same after a run."""
+    folder = tmp_path_factory.mktemp("upgraded")
+    before = unpack(request.param, folder / "before.duckdb")
+    after = unpack(request.param, folder / "after.duckdb")
+    with Sandbox(clock=NOW) as sandbox:
+        add_jobs(sandbox)
+        summary = Load(sandbox, after)(kinds=KINDS)
+        endpoints = [record.endpoint for record in sandbox.requests]
+    return Upgraded(before, after, summary.run_id, endpoints)
 
 
 def test_there_is_a_warehouse_of_every_contract() -> None:
@@ -59,42 +89,35 @@ def test_there_is_a_warehouse_of_every_contract() -> None:
     assert CONTRACTS[-1] == CONTRACT_VERSION
 
 
-def test_what_an_old_warehouse_holds_is_not_read_again(old: Warehouse, sandbox: Sandbox, load: Load) -> None:
+def test_what_an_old_warehouse_holds_is_not_read_again(upgraded: Upgraded) -> None:
     """Only the job that has changed since is written, and no detail is read."""
-    [(before,)] = old.rows("select distinct run_id from klaviyo_raw.jobs")
+    [(before,)] = upgraded.before.rows("select distinct run_id from klaviyo_raw.jobs")
 
-    summary = load(kinds=KINDS)
-
-    assert old.rows("select job_id, status, run_id from klaviyo_raw.jobs order by 1") == [
+    assert upgraded.after.rows("select job_id, status, run_id from klaviyo_raw.jobs order by 1") == [
         ("C1", "complete", before),
         ("J1", "complete", before),
-        ("J2", "complete", summary.run_id),
+        ("J2", "complete", upgraded.run_id),
     ]
-    assert [record.endpoint for record in sandbox.requests] == ["list", "list"]
+    assert upgraded.endpoints == ["list", "list"]
 
 
 @pytest.mark.parametrize("table", ["job_errors", "categories", "job_linkages", "job_observations", "listings"])
-def test_old_rows_are_kept(old: Warehouse, load: Load, table: str) -> None:
+def test_old_rows_are_kept(upgraded: Upgraded, table: str) -> None:
     """What the old runs stored of jobs that have not changed, and what they told, stays as it was."""
-    before = old.rows(f"from klaviyo_raw.{table}")
+    before, after = (each.rows(f"from klaviyo_raw.{table}") for each in (upgraded.before, upgraded.after))
 
-    load(kinds=KINDS)
-
-    after = old.rows(f"from klaviyo_raw.{table}")
     assert before
     assert [row for row in before if row not in after] == []
 
 
-def test_the_contract_is_marked_afterwards(old: Warehouse, load: Load) -> None:
+def test_the_contract_is_marked_afterwards(upgraded: Upgraded) -> None:
     """The next version knows what it finds."""
-    load(kinds=KINDS)
+    comment = "select comment from duckdb_tables() where schema_name = 'klaviyo_raw' and table_name = 'jobs'"
 
-    assert (
-        old.value("select comment from duckdb_tables() where schema_name = 'klaviyo_raw' and table_name = 'jobs'")
-        == "klaviyo-jobs contract 1"
-    )
+    assert upgraded.after.value(comment) == "klaviyo-jobs contract 1"
 
 
+@pytest.mark.usefixtures("_world")
 def test_a_table_without_a_new_column_gets_it_before_anything_is_asked(
     old: Warehouse, sandbox: Sandbox, load: Load
 ) -> None:
@@ -113,6 +136,7 @@ def test_a_table_without_a_new_column_gets_it_before_anything_is_asked(
     assert sorted(str(record.endpoint) for record in sandbox.requests) == ["detail", "list", "list"]
 
 
+@pytest.mark.usefixtures("_world")
 def test_an_upgrade_that_fails_changes_nothing(old: Warehouse, sandbox: Sandbox, load: Load) -> None:
     """Where one table cannot get its columns none does, and nothing is read."""
     old.rows("drop schema klaviyo cascade")
