@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from typing import Any, Final
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from klaviyo_sandbox import Job, JobError, Sandbox, related_id
 from support.histories.tables import COUNTS
 from support.loads import HOUR, NOW, WEEK, Load, Warehouse
+from support.processes import started
 
 OBSERVATIONS: Final = f"select status, {COUNTS} from klaviyo_raw.job_observations order by observed_at"
 ERRORS: Final = "select position, detail from klaviyo_raw.job_errors order by position"
@@ -185,8 +185,9 @@ def test_a_kill_between_delete_and_insert_loses_nothing(sandbox: Sandbox, load: 
     sandbox.world.add(Job("item-create", "J1", NOW, completed_at=NOW, failed_count=1, errors=[JobError("No.")]))
     load(kinds=["item-create"])
 
-    arguments = [sandbox.base_url, sandbox.key, str(warehouse.path)]
-    killed = subprocess.run([sys.executable, "-c", KILLED_RUN, *arguments], check=False)
+    arguments = (sandbox.base_url, sandbox.key, str(warehouse.path))
+    with started(warehouse.path.parent, *arguments, program=KILLED_RUN, environment=os.environ) as killed:
+        killed.wait()
     load(kinds=["item-create"])
 
     assert killed.returncode == 9

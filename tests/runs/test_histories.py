@@ -4,7 +4,7 @@ Random histories of the API against a model of the rules: after each run every t
 The model is a second opinion. It is written from the words of the design, shares no code with what it checks, and is
 told only what the API showed and which details it answered. Times in rows are compared by the run they fall into.
 
-Two histories of each sort run by default, the same ones every time; those marked slow play more of them, and
+One history of each sort runs by default, the same one every time; those marked slow play more of them, and
 `HYPOTHESIS_PROFILE=long` plays many that are new each time and shrinks failures.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from klaviyo_sandbox import Sandbox
@@ -76,15 +76,20 @@ def _play(*steps: Step, cut: Mapping[str, str] | None = None) -> None:
             history.play(step, cut=cut if number == 1 else None)
 
 
+def _has_events(*steps: Step) -> bool:
+    """Tell the histories from the plainest one, which Hypothesis tries first: in it nothing happens to any job."""
+    return any(change.size for step in steps for change in step.changes)
+
+
 _ANY_HISTORY: Final = given(steps=st.lists(_STEPS, min_size=4, max_size=4))
 _KILLED_HISTORY: Final = given(first=_PLAIN_STEPS, second=_PLAIN_STEPS, cut=_CUTS)
 
 
-# Of two examples the first is the plainest: nothing happens to any job.
-@_histories(2)
+@_histories(1)
 @_ANY_HISTORY
 def test_tables_follow_the_rules_through_a_history(steps: list[Step]) -> None:
     """Whatever the API shows and refuses from run to run, every row of every table is as the model says."""
+    assume(_has_events(*steps))
     _play(*steps)
 
 
@@ -96,12 +101,13 @@ def test_tables_follow_the_rules_through_many_histories(steps: list[Step]) -> No
     _play(*steps)
 
 
-@_histories(2)
+@_histories(1)
 @_KILLED_HISTORY
 def test_the_run_after_a_killed_one_ends_like_an_undisturbed_one(
     first: Step, second: Step, cut: dict[str, str]
 ) -> None:
     """Whichever tables a killed run has merged, the next one leaves what it would have left, and then all is quiet."""
+    assume(_has_events(first, second))
     _play(first, second, Step(()), cut=cut)
 
 

@@ -37,7 +37,7 @@ def add_jobs(sandbox: Sandbox, kind: str, count: int) -> None:
     )
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one_call_in_five_fails_and_the_tables_are_exact(warehouse: Warehouse, seed: int) -> None:
     """Server errors, web pages, resets and cut bodies, with limits on: everything is loaded and no 429 is provoked."""
     faults = [

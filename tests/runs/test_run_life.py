@@ -9,8 +9,6 @@ import re
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,29 +23,19 @@ from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
 from klaviyo_jobs.warehouse.lock import RunLock
 from klaviyo_sandbox import Fault, Job, RawJob, Sandbox
 from support.loads import NOW, Load, Warehouse
-from support.processes import reader
+from support.processes import Process, reader, settings, started
 
 HOUR = dt.timedelta(hours=1)
 STEPS = ["lock", "recover", "recall", "extract", "load", "views", "checks", "ledger", "unlock"]
 
 
 @contextmanager
-def started_run(sandbox: Sandbox, warehouse: Warehouse) -> Iterator[subprocess.Popen[str]]:
+def started_run(sandbox: Sandbox, warehouse: Warehouse) -> Iterator[Process]:
     """The command as a process of its own."""
-    prefix = "SOURCES__KLAVIYO_JOBS__"
-    environment = {**os.environ, f"{prefix}API_KEY": sandbox.key, f"{prefix}BASE_URL": sandbox.base_url}
-    command = [sys.executable, "-m", "klaviyo_jobs", "run", "--kind", "item-create", "--warehouse", str(warehouse.path)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, **settings(sandbox)}
+    arguments = ("run", "--kind", "item-create", "--warehouse", str(warehouse.path))
+    with started(warehouse.path.parent, *arguments, environment=environment) as process:
         yield process
-
-
-def wait_for(process: subprocess.Popen[str], text: str) -> None:
-    """Read the process's log lines up to the one that holds *text*."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if text in line:
-            return
-    raise AssertionError(f"{text!r} was never logged")
 
 
 def test_every_step_is_named_in_the_log(sandbox: Sandbox, warehouse: Warehouse) -> None:
@@ -55,7 +43,8 @@ def test_every_step_is_named_in_the_log(sandbox: Sandbox, warehouse: Warehouse) 
     sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
 
     with started_run(sandbox, warehouse) as process:
-        _, log = process.communicate(timeout=60)
+        process.wait()
+        log = process.stderr
 
     assert [line.rpartition("step ")[2] for line in log.splitlines() if "step " in line] == STEPS
 
@@ -68,11 +57,11 @@ def test_a_signal_ends_a_run_in_seconds(
     sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))
     sandbox.latency_seconds = 30
     with started_run(sandbox, warehouse) as process:
-        wait_for(process, "step extract")
+        process.wait_for_log("step extract")
         time.sleep(0.3)
         told_at = time.monotonic()
         process.send_signal(number)
-        process.communicate(timeout=30)
+        process.wait(30)
         seconds = time.monotonic() - told_at
     sandbox.latency_seconds = 0
     load(kinds=["item-create"])
@@ -91,8 +80,8 @@ def test_a_killed_run_is_told_of_by_the_next(sandbox: Sandbox, load: Load, wareh
     """SIGKILL leaves no time for words: the lock file still says who died, and at which step."""
     sandbox.latency_seconds = 5
     with started_run(sandbox, warehouse) as process:
-        wait_for(process, "step extract")
-        process.kill()
+        process.wait_for_log("step extract")
+        process.send_signal(signal.SIGKILL)
     sandbox.latency_seconds = 0
 
     load(kinds=["item-create"])
@@ -132,8 +121,8 @@ def test_a_killed_run_leaves_no_folder_behind_for_long(
     others.mkdir()
     sandbox.faults.append(Fault("slow", "30"))
     with started_run(sandbox, warehouse) as process:
-        wait_for(process, "step extract")
-        process.kill()
+        process.wait_for_log("step extract")
+        process.send_signal(signal.SIGKILL)
     left = set(tmp_path.glob("klaviyo-jobs-*")) - {others}
     sandbox.faults.clear()
 
@@ -168,10 +157,10 @@ def test_nobody_gets_between_a_run_and_its_warehouse(sandbox: Sandbox, warehouse
     """A reader that opens the file in the middle of a run is refused; the run ends well."""
     sandbox.latency_seconds = 2
     with started_run(sandbox, warehouse) as process:
-        wait_for(process, "step extract")
+        process.wait_for_log("step extract")
         with pytest.raises(duckdb.IOException, match="lock"):
             duckdb.connect(str(warehouse.path), read_only=True)
-        process.communicate(timeout=60)
+        process.wait(60)
 
     assert process.returncode == 0
 

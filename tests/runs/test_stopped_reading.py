@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +14,7 @@ import pytest
 
 from klaviyo_sandbox import Fault, Sandbox
 from support.loads import NOW
+from support.processes import started
 
 # An address, and what waits until a request has come to it.
 Api = tuple[str, Callable[[], None]]
@@ -74,14 +73,14 @@ def test_a_signal_ends_what_waits_for_the_api(
             "SOURCES__KLAVIYO_JOBS__BASE_URL": base_url,
             "SOURCES__KLAVIYO_JOBS__KINDS": '["item-create", "category-create", "variant-delete"]',
         }
-        command = [sys.executable, "-m", "klaviyo_jobs", *arguments]
-        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        with started(tmp_path, *arguments, environment=environment) as process:
             wait_for_request()
             time.sleep(0.2)  # until what is to be waited for has begun
             process.send_signal(number)
             begun = time.monotonic()
-            _, stderr = process.communicate(timeout=20)
+            process.wait(20)
             seconds = time.monotonic() - begun
+            stderr = process.stderr
 
     assert process.returncode == 128 + number
     assert f"StoppedError: stopped by {number.name}." in stderr

@@ -1,5 +1,5 @@
 """
-Runs of the command, each a process forked from one that has imported what a run needs.
+Runs of the command, and of other programs, each a process forked from one that has imported what a run needs.
 
 To import dlt, DuckDB and Arrow takes a second, which tests of what the command says and leaves spend on nothing they claim,
 and a run that is killed a hundred times spends a hundred times. A forked process is as real as any: it has an environment,
@@ -101,6 +101,7 @@ class ForkServer:
         environment: Mapping[str, str],
         stdout: int,
         stderr: int,
+        program: str | None = None,
         is_fresh: bool = False,
         file_bytes: int = 0,
     ) -> Forked:
@@ -110,6 +111,7 @@ class ForkServer:
         Args:
             environment: All that it finds in its environment.
             stdout: A descriptor, which is closed here; likewise *stderr*.
+            program: Python that runs in its place, as with `python -c`.
             is_fresh: Whether it is a new interpreter after all.
             file_bytes: A bound on the size of the files it writes; none if 0.
         """
@@ -117,6 +119,7 @@ class ForkServer:
             "arguments": list(arguments),
             "folder": str(folder),
             "environment": dict(environment),
+            "program": program,
             "is_fresh": is_fresh,
             "file_bytes": file_bytes,
         }
@@ -160,8 +163,12 @@ def _serve(channel: socket.socket) -> None:
             if pid == 0:
                 os.setpgid(0, 0)
                 os.close(status_pipe)
-                _become_run(json.loads(text), descriptors)
-                runpy.run_module("klaviyo_jobs", run_name="__main__", alter_sys=True)
+                request = json.loads(text)
+                _become_run(request, descriptors)
+                if request["program"] is None:
+                    runpy.run_module("klaviyo_jobs", run_name="__main__", alter_sys=True)
+                else:
+                    exec(compile(request["program"], "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
                 sys.exit(0)
             with contextlib.suppress(OSError):
                 os.setpgid(pid, pid)

@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from klaviyo_sandbox import Sandbox
-from support.forking import ForkServer
+from support.forking import Forked, ForkServer
+from support.waiting import wait_until
 
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("SOURCES__")},
@@ -27,22 +28,71 @@ ENVIRONMENT = {
 }
 
 
-def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `klaviyo-jobs` in *folder* with *environment* beside the machine's own."""
+class Process:
+    """The command, or another program, forked: under way, or ended."""
+
+    def __init__(self, forked: Forked, stdout: Path, stderr: Path) -> None:
+        self.pid = forked.pid
+        self.returncode: int | None = None
+        self._forked = forked
+        self._stdout = stdout
+        self._stderr = stderr
+
+    @property
+    def stdout(self) -> str:
+        """What it has written so far."""
+        return self._stdout.read_text()
+
+    @property
+    def stderr(self) -> str:
+        """What it has logged so far."""
+        return self._stderr.read_text()
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until it has logged *text*."""
+        wait_until(lambda: text in self.stderr or self._forked.wait(0) is not None, seconds=60)
+        assert text in self.stderr, f"{text!r} was never logged"
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to it and to its children."""
+        self._forked.send(number)
+
+    def wait(self, seconds: float = 120) -> int:
+        """Return its exit code, negative for a signal that ended it."""
+        self.returncode = self._forked.wait(seconds)
+        if self.returncode is None:
+            raise TimeoutError(f"process {self.pid} does not end: {self.stderr}")
+        return self.returncode
+
+
+@contextmanager
+def started(
+    folder: Path, *arguments: str, program: str | None = None, environment: Mapping[str, str]
+) -> Iterator[Process]:
+    """Run `klaviyo-jobs`, or *program* (Python) in its place, in *folder* beside the block, and no longer than that."""
     with tempfile.TemporaryDirectory() as outputs:
         stdout, stderr = Path(outputs, "stdout"), Path(outputs, "stderr")
-        process = _fork_server().start(
+        forked = _fork_server().start(
             arguments,
             folder=folder,
-            environment={**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt"), **environment},
+            environment=environment,
             stdout=os.open(stdout, os.O_CREAT | os.O_WRONLY),
             stderr=os.open(stderr, os.O_CREAT | os.O_WRONLY),
+            program=program,
         )
-        code = process.wait(120)
-        if code is None:
-            process.send(signal.SIGKILL)
-            raise TimeoutError(f"{arguments} does not end: {stderr.read_text()}")
-        return subprocess.CompletedProcess(arguments, code, stdout.read_text(), stderr.read_text())
+        process = Process(forked, stdout, stderr)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `klaviyo-jobs` in *folder* with *environment* beside the machine's own."""
+    given = {**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt"), **environment}
+    with started(folder, *arguments, environment=given) as process:
+        return subprocess.CompletedProcess(arguments, process.wait(), process.stdout, process.stderr)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ Times are written as text, in UTC, on the way in (`at`) and on the way out (`War
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -29,17 +30,22 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-class Warehouse:
-    """A DuckDB database in memory with the tables of `klaviyo_raw` and the views of `klaviyo`."""
-
-    def __init__(self) -> None:
-        self.connection = duckdb.connect()
-        self.connection.execute("create schema klaviyo_raw")
+def make_warehouse(path: Path) -> None:
+    """Make a DuckDB file with every raw table, empty, and every view."""
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create schema klaviyo_raw")
         for table in TABLES.values():
-            empty = table.schema.empty_table()
-            self.connection.register("empty", empty)
-            self.connection.execute(f"create table klaviyo_raw.{table.name} as select * from empty")
-            self.connection.unregister("empty")
+            connection.register("empty", table.schema.empty_table())
+            connection.execute(f"create table klaviyo_raw.{table.name} as select * from empty")
+            connection.unregister("empty")
+        apply_views(connection)
+
+
+class Warehouse:
+    """A DuckDB file with the tables of `klaviyo_raw` and the views of `klaviyo`, open."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = duckdb.connect(str(path))
 
     def apply(self, **settings: Any) -> None:
         """Apply the views again, with *settings*."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 
 from klaviyo_jobs.errors import PartialError, WarehouseError
 from klaviyo_jobs.warehouse.engines.duckdb import destination_of, open_warehouse, warehouse_errors
@@ -85,10 +86,23 @@ def test_dlts_destination_is_duckdb_by_name(tmp_path: Path) -> None:
     assert destination_of(tmp_path / "w.duckdb").destination_name == "duckdb"
 
 
-def test_what_dlt_sets_for_duckdb_is_resolved_once_a_load(tmp_path: Path) -> None:
-    """dlt asks for the capabilities ten times a load; the settings behind them are looked for the first time only."""
+def test_the_capabilities_of_duckdb_are_resolved_once_a_load(tmp_path: Path) -> None:
+    """dlt asks for them ten times a load; the settings behind them are looked for the first time only."""
     destination = destination_of(tmp_path / "w.duckdb")
     first = destination.configuration(destination.spec(), accept_partial=True)
 
     assert destination.configuration(destination.spec(), accept_partial=True) is first
     assert destination.capabilities().supports_transactions
+
+
+def test_clients_of_one_dataset_share_their_settings_and_connections(tmp_path: Path) -> None:
+    """dlt makes a client for each question and each load job; another dataset has settings of its own."""
+    destination = destination_of(tmp_path / "w.duckdb")
+    one, same, other = (
+        destination.configuration(DuckDbClientConfiguration()._bind_dataset_name(name))
+        for name in ("one", "one", "other")
+    )
+
+    assert one is same
+    assert one.is_resolved()
+    assert (one.dataset_name, other.dataset_name) == ("one", "other")

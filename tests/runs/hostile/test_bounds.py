@@ -6,8 +6,6 @@ import gzip
 import json
 import os
 import socket
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,6 +15,7 @@ import pytest
 from support.builders import job_object
 from support.hostile import CHUNKED, ITEMS, MIB, Deed, Read, Server, answer, body_of_page, page, record, set_network
 from support.loads import Warehouse
+from support.processes import started
 
 # Answers without bounds, in a process whose memory is measured.
 
@@ -47,16 +46,12 @@ print(json.dumps({
 
 def run_apart(server: Server, warehouse: Warehouse, *kinds: str) -> dict[str, Any]:
     """Run once in a process of its own and return how much memory it took more than at its start, and how it ended."""
-    ended = subprocess.run(
-        [sys.executable, "-c", CHILD, server.base_url, ",".join(kinds), str(warehouse.path)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "SOURCES__KLAVIYO_JOBS__MAX_ATTEMPTS": "2"},
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    result: dict[str, Any] = json.loads(ended.stdout)
+    environment = {**os.environ, "SOURCES__KLAVIYO_JOBS__MAX_ATTEMPTS": "2"}
+    arguments = (server.base_url, ",".join(kinds), str(warehouse.path))
+    with started(warehouse.path.parent, *arguments, program=CHILD, environment=environment) as process:
+        assert process.wait(60) == 0, process.stderr[-3000:]
+        output = process.stdout
+    result: dict[str, Any] = json.loads(output)
     return result
 
 
@@ -85,9 +80,9 @@ CHUNK_OF_A_MIB: Final = b"100000\r\n" + b" " * MIB + b"\r\n"
 @pytest.mark.parametrize(
     "deed",
     [
-        pytest.param(sent_in_parts(answer(length=100 * MIB), b" " * MIB, 100), id="100 MB"),
+        pytest.param(sent_in_parts(answer(length=100 * MIB), b" " * MIB, 100), id="100 MB", marks=pytest.mark.slow),
         pytest.param(sent_in_parts(CHUNKED, CHUNK_OF_A_MIB, 10_000), id="10 GB in chunks"),
-        pytest.param(answer(BOMB, "Content-Encoding: gzip"), id="10 GB packed"),
+        pytest.param(answer(BOMB, "Content-Encoding: gzip"), id="10 GB packed", marks=pytest.mark.slow),
         pytest.param(answer(gzip.compress(BOMB), "Content-Encoding: gzip, gzip"), id="10 GB packed twice"),
     ],
 )
