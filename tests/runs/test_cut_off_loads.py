@@ -16,7 +16,7 @@ OBSERVATIONS: Final = f"select status, {COUNTS} from klaviyo_raw.job_observation
 ERRORS: Final = "select position, detail from klaviyo_raw.job_errors order by position"
 
 
-@pytest.mark.parametrize("runs_a_state", [1, 2])
+@pytest.mark.parametrize("runs_a_state", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_followed_job_leaves_one_observation_a_state(
     runs_a_state: int, sandbox: Sandbox, load: Load, warehouse: Warehouse
 ) -> None:

@@ -36,6 +36,12 @@ def play(*arguments: str) -> str:
     return done.stdout
 
 
+def test_a_killed_run_is_made_good_by_the_next() -> None:
+    """SIGKILL at an instant of the first run of an account, then of those after it, until one goes through."""
+    play("--episodes", "1", "--rounds", "1", "--only", "plain", "--kill-only")
+
+
+@pytest.mark.slow
 def test_a_run_killed_at_any_step_is_made_good_by_the_next() -> None:
     """SIGKILL at the beginning of each step, one to three in a row, from the first run of an account on."""
     report = play("--steps", "--kills", "10", "--rounds", "10", "--only", "plain")

@@ -10,6 +10,7 @@ What claims something of start-up or memory starts a process anew: see `processe
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -33,13 +34,16 @@ _MODULES: Final = (
     "aiohttp.web",
     "dlt.common.libs.pyarrow",
     "dlt.destinations.impl.duckdb.duck",
+    "dlt.sources.helpers.requests",
+    "klaviyo_jobs.cli.app",
     "klaviyo_jobs.monitor.check",
     "klaviyo_jobs.monitor.doctor.diagnosis",
     "klaviyo_jobs.monitor.report",
     "klaviyo_jobs.runs.run",
+    "pluggy",
     "pyarrow.compute",
     "pyarrow.parquet",
-    "pydantic",
+    "pydantic.type_adapter",
     "rich.progress",
     "typer",
 )
@@ -149,6 +153,8 @@ def _serve(channel: socket.socket) -> None:
     threads = [Path(path, "comm").read_text().strip() for path in Path("/proc/self/task").glob("*")]
     if [name for name in threads[1:] if not name.startswith("jemalloc")]:
         raise RuntimeError(f"forking a process with threads: {threads}")
+    # The collector of a run would touch, and so copy, every page of what they have in common.
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     channel.sendall(b"!")
     while True:
