@@ -46,6 +46,7 @@ def load(sandbox: Sandbox, warehouse: Warehouse) -> Load:
     return Load(sandbox, warehouse)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than there are processors: a tenth of the suite waits, for locks, signals and time limits."""
     return (os.cpu_count() or 1) + 1
