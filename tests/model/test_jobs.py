@@ -109,6 +109,15 @@ def test_an_unreadable_error_leaves_the_job_and_the_other_errors_in_their_places
     ]
 
 
+def test_children_that_could_not_be_read_are_counted() -> None:
+    """The counts of a job say what Klaviyo told of it, not what could be stored."""
+    items = {"data": [{"type": "catalog-item", "id": "A"}, {"type": "catalog-item", "id": ["x"]}]}
+    attributes = {"errors": [PLAIN_ERROR, None, PLAIN_ERROR]}
+    [job] = parsed_page(job_object(attributes=attributes, relationships={"items": items})).jobs
+
+    assert (job.error_count, job.linkage_count) == (3, 2)
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -118,6 +127,7 @@ def test_an_unreadable_error_leaves_the_job_and_the_other_errors_in_their_places
         ({"source": {"value": "/data"}}, JobError(0, None, None, None, None, "/data", None, None)),
         ({"source": {"pointer": {"value": "/x"}}}, JobError(0, None, None, None, None, "/x", None, None)),
         ({"source": {"pointer": None}}, JobError(0, None, None, None, None, None, None, None)),
+        ({"meta": None}, JobError(0, None, None, None, None, None, None, None)),
         ({"meta": []}, JobError(0, None, None, None, None, None, None, "[]")),
         ({"meta": {"id": 5, "n": 1.10}}, JobError(0, None, None, None, None, None, "5", '{"id": 5, "n": 1.1}')),
         ({"meta": {"sku": "A"}}, JobError(0, None, None, None, None, None, None, '{"sku": "A"}')),

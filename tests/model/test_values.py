@@ -118,3 +118,14 @@ def test_what_is_no_count_is_a_fault(name: str, value: Any, shown: str) -> None:
 
     assert not parsed.jobs
     assert faults_of(parsed) == [(f"$.data[0].attributes.{name}", f"expected an integer, found {shown}")]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(10_000, []), (10_001, ["expected an array of at most 10,000, found 10,001"])]
+)
+def test_an_array_has_a_bound(count: int, expected: list[str]) -> None:
+    """A hundred times what Klaviyo documents is read; one more rejects the job."""
+    parsed = parsed_page(job_object(attributes={"errors": [{}] * count}))
+
+    assert [reason for _, reason in faults_of(parsed)] == expected
+    assert len(parsed.jobs) == 1 - len(expected)

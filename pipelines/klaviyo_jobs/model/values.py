@@ -23,8 +23,7 @@ MOST_ELEMENTS: Final = 10_000
 # What decoding bad JSON raises: bad syntax or types, bytes that are no text, nesting without end.
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _INT64: Final = range(-(2**63), 2**63)
-# The digits that a decimal(38, 9) holds before the point.
-_NUMBER_BOUND: Final = Decimal(10) ** 29
+# What a decimal(38, 9) holds; a number with more digits before the point cannot be rounded in this context.
 _NUMBER_STEP: Final = Decimal("0.000000001")
 _NUMBER_CONTEXT: Final = Context(prec=38)
 
@@ -147,7 +146,7 @@ class JsonObject:
             return None
         try:
             number = _decode_decimal(raw)
-            if number.is_finite() and number.copy_abs() < _NUMBER_BOUND:
+            if number.is_finite():
                 return _NUMBER_CONTEXT.quantize(number, _NUMBER_STEP)
         except (*UNDECODABLE, ArithmeticError):
             pass
