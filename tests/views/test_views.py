@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -62,6 +63,63 @@ def test_applying_twice_changes_nothing(warehouse: Warehouse) -> None:
     apply_views(warehouse.connection)
 
     assert warehouse.rows(f"{columns} order by all") == before
+
+
+def ids_of_views(warehouse: Warehouse) -> list[tuple[Any, ...]]:
+    """Return DuckDB's own number of every view; one that is made anew gets another."""
+    return warehouse.rows("select view_name, view_oid from duckdb_views() where schema_name = 'klaviyo' order by all")
+
+
+def test_views_that_are_as_they_should_be_are_left_alone(warehouse: Warehouse) -> None:
+    """A run in which nothing changed does not make them anew."""
+    before = ids_of_views(warehouse)
+    apply_views(warehouse.connection)
+
+    assert ids_of_views(warehouse) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "create or replace view klaviyo.jobs as select 1 as answer",
+        "drop view klaviyo.stuck_jobs",
+        "comment on view klaviyo.jobs is null",
+        "comment on column klaviyo.jobs.status is 'Other words.'",
+        "comment on table klaviyo_raw.listings is null",
+    ],
+)
+def test_what_somebody_changed_is_put_right(warehouse: Warehouse, change: str) -> None:
+    """Views and their words are looked at each time."""
+    words = (
+        "select view_name, comment from duckdb_views() where schema_name = 'klaviyo' order by all",
+        "select table_name, column_name, comment from duckdb_columns() where schema_name = 'klaviyo' order by all",
+    )
+    before = [warehouse.rows(question) for question in words]
+    ids = ids_of_views(warehouse)
+    warehouse.connection.execute(change)
+
+    apply_views(warehouse.connection)
+
+    assert [warehouse.rows(question) for question in words] == before
+    assert not set(ids) & set(ids_of_views(warehouse))
+
+
+def test_a_column_that_somebody_dropped_is_missed(warehouse: Warehouse) -> None:
+    """Views whose own words are as they were still read the tables that they were made from."""
+    warehouse.connection.execute("alter table klaviyo_raw.job_observations drop column total_count")
+
+    with pytest.raises(WarehouseError, match=r"klaviyo\.job_observations cannot be made from .*total_count"):
+        apply_views(warehouse.connection)
+
+
+def test_another_file_is_applied(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A view whose file has changed, with a new release, is made anew."""
+    folder = write_layers(tmp_path, answer="create or replace view klaviyo.answer as select 1 as answer")
+    apply_views(warehouse.connection, folder=folder)
+    (folder / "marts" / "answer.sql").write_text("create or replace view klaviyo.answer as select 2 as answer")
+    apply_views(warehouse.connection, folder=folder)
+
+    assert warehouse.rows("from klaviyo.answer") == [(2,)]
 
 
 def test_a_view_that_no_file_defines_any_more_is_dropped(warehouse: Warehouse) -> None:

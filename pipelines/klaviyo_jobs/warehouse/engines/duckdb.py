@@ -144,7 +144,20 @@ def destination_of(path: Path, *, read_only: bool = False) -> Destination[Any, A
 
 def mark_contract(connection: Connection) -> None:
     """Note in the warehouse which contract its tables follow."""
-    connection.execute(f"comment on table {RAW_SCHEMA}.jobs is '{_CONTRACT_PREFIX}{CONTRACT_VERSION}'")
+    mark_table(connection, "jobs", f"{_CONTRACT_PREFIX}{CONTRACT_VERSION}")
+
+
+def mark_table(connection: Connection, table: str, mark: str) -> None:
+    """Note *mark* at a raw table, as its comment."""
+    connection.execute(f"comment on table {RAW_SCHEMA}.{table} is '{mark}'")
+
+
+def mark_of(connection: Connection, table: str) -> str | None:
+    """Return what was noted at a raw table last; None if nothing was, or there is no such table."""
+    found = connection.execute(
+        "select comment from duckdb_tables() where schema_name = ? and table_name = ?", (RAW_SCHEMA, table)
+    ).fetchone()
+    return found[0] if found else None
 
 
 @contextmanager
