@@ -175,3 +175,20 @@ def test_of_two_reads_of_one_run_the_higher_rank_stays(
     assert warehouse.rows("select category_id, seen_in_job_id from klaviyo_raw.categories") == [
         ("$custom:::$default:::SHOES", "Z")
     ]
+
+
+@pytest.mark.parametrize("job_ids", [("A", "Z"), ("Z", "A")])
+def test_of_two_reads_of_one_listing_the_higher_rank_stays(
+    job_ids: tuple[str, str], sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """Two jobs of one kind show the same category: its row names the same job, whichever of them is listed first."""
+    for hours, job_id in enumerate(job_ids):
+        sandbox.world.add(
+            Job("category-create", job_id, NOW - hours * HOUR, completed_at=NOW, related_ids=[related_id("SHOES")])
+        )
+
+    load(kinds=["category-create"])
+
+    assert warehouse.rows("select category_id, seen_in_job_id from klaviyo_raw.categories") == [
+        ("$custom:::$default:::SHOES", "Z")
+    ]
