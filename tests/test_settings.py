@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from klaviyo_jobs.settings import (
     check_base_url,
     check_revision,
     origin_of,
+    read_check_settings,
     read_settings,
     resolve_keys,
     select_kinds,
@@ -346,3 +348,14 @@ def test_what_is_no_date_is_no_revision(revision: str) -> None:
         check_revision(revision)
 
     assert_setting_error(caught.value, "is not a date like 2026-07-15", "remove the setting to use 2026-07-15")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_threshold_is_a_number_that_can_be_reached(value: float) -> None:
+    """A share above `nan` or `inf` would never come: such a threshold turns its check off without saying so."""
+    with pytest.raises(SettingError) as caught:
+        read_check_settings(max_failed_share=value)
+
+    assert_setting_error(
+        caught.value, f"max_failed_share is {value}.", "set a number from 0 up, or remove the setting."
+    )

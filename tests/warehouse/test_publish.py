@@ -71,6 +71,19 @@ def test_what_a_killed_publishing_left_is_deleted_by_the_next(
     ]
 
 
+def test_what_is_not_in_the_file_yet_is_in_the_copy(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """As long as another connection of this process is open, what was written last stands in the log beside the file."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("insert into klaviyo_raw.jobs select * replace ('J2' as job_id) from klaviyo_raw.jobs")
+        publish(warehouse.path, copy.path)
+
+    assert ids_in(copy) == ["J1", "J2"]
+
+
 def test_what_another_publisher_is_writing_is_left_alone(
     sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
 ) -> None:
