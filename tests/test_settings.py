@@ -212,6 +212,12 @@ def test_settings_hide_keys() -> None:
     assert "471" not in f"{settings!r} {settings}"
 
 
+def test_the_accounts_are_those_whose_keys_are_set() -> None:
+    """One key is the account `default`; labels come in the order of the alphabet."""
+    assert Settings(api_key="pk_one").labels == ["default"]
+    assert Settings(accounts={"shop_us": "pk_two", "shop_eu": "pk_three"}).labels == ["shop_eu", "shop_us"]
+
+
 # Kinds and relationships.
 
 

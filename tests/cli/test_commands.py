@@ -124,6 +124,7 @@ def test_a_run_loads_the_warehouse_and_says_so_in_one_line(demo_sandbox: Sandbox
     jobs = sum(len(demo_sandbox.expected(kind)) for kind in KINDS)
     assert warehouse.count("jobs") == jobs
     assert f": {jobs} jobs listed, {jobs} new or changed, " in ended.stderr.splitlines()[-1]
+    assert ", 0 of 9 listings failed, " in ended.stderr.splitlines()[-1]
     assert_no_key(ended)
 
 

@@ -150,6 +150,16 @@ def test_a_monitor_that_refuses_fails_nothing(monitor: Monitor, status: int, cap
     assert [path for path, _ in monitor.calls if not path] == []
 
 
+@pytest.mark.parametrize(("status", "attempts"), [(404, 1), (500, 2)])
+def test_what_the_monitor_refuses_is_not_sent_again(monitor: Monitor, status: int, attempts: int) -> None:
+    """Only what may pass is tried a second time."""
+    monitor.status = status
+    with announced("run", ping_url=monitor.url):
+        pass
+
+    assert [path for path, _ in monitor.calls] == ["/start"] * attempts + ["/0"] * attempts
+
+
 def test_a_monitor_that_is_silent_delays_for_seconds_only(monitor: Monitor) -> None:
     """Each ping is tried twice, for 2.5 seconds."""
     monitor.delay = 30

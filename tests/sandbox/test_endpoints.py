@@ -103,6 +103,13 @@ def test_an_only_page_has_null_links(client: Client) -> None:
     assert (page["links"]["next"], page["links"]["prev"]) == (None, None)
 
 
+def test_a_full_page_may_be_the_last(sandbox: Sandbox, client: Client) -> None:
+    """A hundred jobs are one page: no link leads to an empty one."""
+    add_jobs(sandbox, 100)
+
+    assert [len(page["data"]) for page in client.pages(ITEMS)] == [100]
+
+
 def test_the_previous_link_leads_back(sandbox: Sandbox, client: Client) -> None:
     """`links.prev` of page two is page one again."""
     add_jobs(sandbox, 150)

@@ -23,6 +23,21 @@ def test_a_job_across_midnight_counts_on_two_days(warehouse: Warehouse) -> None:
     ]
 
 
+def test_a_job_under_way_has_finished_on_no_day(warehouse: Warehouse) -> None:
+    """Whatever its `completed_at` says, only its status tells that a job has ended."""
+    warehouse.jobs(
+        {
+            "job_id": "J1",
+            "status": "processing",
+            "created_at": at("2026-07-15 10:00"),
+            "completed_at": at("2026-07-15 11:00"),
+            "completed_count": 7,
+        }
+    )
+
+    assert warehouse.rows(ALL) == [("default", "item-create", "2026-07-15", 1, 0, 0, 0)]
+
+
 def test_days_without_jobs_are_zero_rows(warehouse: Warehouse) -> None:
     """Between the first day and the last none is missing, across the end of a month too."""
     warehouse.jobs(

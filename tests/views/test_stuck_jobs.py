@@ -24,6 +24,18 @@ def test_an_unfinished_job_is_stuck_from_the_threshold_on(warehouse: Warehouse) 
     assert warehouse.rows(IDS) == [("J1",), ("J2",)]
 
 
+def test_a_job_as_old_as_the_threshold_is_stuck(warehouse: Warehouse) -> None:
+    """Six hours to the second; within a transaction now does not move on."""
+    warehouse.connection.begin()
+    now = warehouse.connection.execute("select now()").fetchall()[0][0]
+    warehouse.jobs(
+        {"job_id": "J1", "status": "queued", "created_at": now - timedelta(seconds=21600)},
+        {"job_id": "J2", "status": "queued", "created_at": now - timedelta(seconds=21599)},
+    )
+
+    assert warehouse.rows(IDS) == [("J1",)]
+
+
 def test_finished_and_vanished_jobs_are_not_stuck(warehouse: Warehouse) -> None:
     """They will never change again, however old they are."""
     warehouse.jobs(

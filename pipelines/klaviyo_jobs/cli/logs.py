@@ -101,9 +101,8 @@ def log_to_stderr(log_format: LogFormat = LogFormat.AUTO, level: int = logging.I
     handler = _StderrHandler(_lines(log_format, set_format))
     root = logging.getLogger()
     root.handlers[:] = [*(each for each in root.handlers if not isinstance(each, _StderrHandler)), handler]
-    # dlt's logger does not hand its records on to the root's handlers.
+    # dlt's logger hands its records on to no other.
     logger_of_dlt = dlt_logging.LOGGER or logging.getLogger("dlt")
-    logger_of_dlt.propagate = False
     logger_of_dlt.handlers[:] = [handler]
     logging.captureWarnings(True)
     LOGGER.setLevel(set_level or level)
