@@ -35,7 +35,6 @@ _MODULES: Final = (
     "dlt.common.libs.pyarrow",
     "dlt.destinations.impl.duckdb.duck",
     "dlt.sources.helpers.requests",
-    "klaviyo_jobs.cli.app",
     "klaviyo_jobs.monitor.check",
     "klaviyo_jobs.monitor.doctor.diagnosis",
     "klaviyo_jobs.monitor.report",
