@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-import logging
 import os
 import pickle
 import re
@@ -16,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +28,7 @@ from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_sandbox import Fault, Sandbox
 from support.builders import job_object
 from support.loads import NOW
+from support.processes import ENVIRONMENT, started
 
 # Characters that JSON, addresses and base64 each write in their own way.
 KEY: Final = "pk_4711+geheim/Schluessel=="
@@ -437,42 +436,45 @@ def key_of(name: str) -> str:
     return KEY.replace("47", f"{list(ECHOES).index(name):02}")
 
 
+# Reads every account once; its log goes to stderr, and what its caller is told to stdout.
+TALKATIVE_RUN: Final = """
+import json, logging, os
+from pathlib import Path
+
+logging.basicConfig(level=logging.DEBUG)
+from klaviyo_jobs.errors import KlaviyoJobsError
+from klaviyo_jobs.runs.run import run
+from klaviyo_jobs.settings import Settings
+
+logging.getLogger("klaviyo_jobs").setLevel(logging.DEBUG)
+accounts = json.loads(os.environ["ACCOUNTS"])
+try:
+    summary = run(Settings(base_url=os.environ["BASE_URL"], accounts=accounts, kinds=["item-create"]), Path("warehouse.duckdb"))
+    print(summary.error.render() if summary.error else "", summary.unmodelled, summary.outcomes)
+    print(*(outcome.error.render() for outcome in summary.outcomes if outcome.error))
+except KlaviyoJobsError as error:
+    print(error.render())
+"""
+
+
 @pytest.fixture(scope="module")
 def echoed(tmp_path_factory: pytest.TempPathFactory) -> Echoed:
-    """Run once, in this process, against a server that gives each account's key back in another place."""
-    from klaviyo_jobs.errors import KlaviyoJobsError
-    from klaviyo_jobs.runs.run import run
-    from klaviyo_jobs.settings import Settings
-
+    """Run once against a server that gives each account's key back in another place."""
     folder = tmp_path_factory.mktemp("echoed")
     names = {key_of(name): name for name in ECHOES}
     echo = Echo(lambda key: ECHOES[names[key]](key))
-    contents: dict[str, bytes] = {}
-    log, out, err = io.StringIO(), io.StringIO(), io.StringIO()
-    handler = logging.StreamHandler(log)
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setenv("SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS", "0.001")
-        patch.setenv("SOURCES__KLAVIYO_JOBS__MAX_ATTEMPTS", "2")
-        patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
-        patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
-        patch.chdir(folder)
-        for logger in (logging.getLogger(), logging.getLogger("klaviyo_jobs")):
-            patch.setattr(logger, "level", logging.DEBUG)
-        logging.getLogger().addHandler(handler)
-        try:
-            accounts = {f"case{number}": key for number, key in enumerate(names)}
-            summary = run(
-                Settings(base_url=echo.base_url, accounts=accounts, kinds=["item-create"]), folder / "warehouse.duckdb"
-            )
-            shown = [summary.error.render() if summary.error else "", str(summary.unmodelled), str(summary.outcomes)]
-            shown += [outcome.error.render() for outcome in summary.outcomes if outcome.error]
-        except KlaviyoJobsError as error:
-            shown = [error.render()]
-        finally:
-            logging.getLogger().removeHandler(handler)
+    environment = {
+        **ENVIRONMENT,
+        "DLT_DATA_DIR": str(folder / "dlt"),
+        "SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS": "0.001",
+        "SOURCES__KLAVIYO_JOBS__MAX_ATTEMPTS": "2",
+        "ACCOUNTS": json.dumps({f"case{number}": key for number, key in enumerate(names)}),
+        "BASE_URL": echo.base_url,
+    }
+    with started(folder, program=TALKATIVE_RUN, environment=environment) as process:
+        process.wait()
+        contents = {"stdout": process.stdout.encode(), "stderr": process.stderr.encode()}
     echo.stop()
-    contents |= {"an error": "".join(shown).encode(), "the log": log.getvalue().encode()}
-    contents |= {"stdout": out.getvalue().encode(), "stderr": err.getvalue().encode()}
     contents |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     return Echoed(contents, echo.given_keys)
 
@@ -489,8 +491,8 @@ def test_a_key_that_a_server_gives_back_goes_nowhere(echoed: Echoed, name: str) 
 
 def test_a_run_that_is_given_keys_back_logs_and_stores(echoed: Echoed) -> None:
     """There is something that a key could have been found in."""
-    assert b"case0/item-create" in echoed.contents["the log"]
-    assert b"case0: all" in echoed.contents["an error"]
+    assert b"case0/item-create" in echoed.contents["stderr"]
+    assert b"case0: all" in echoed.contents["stdout"]
     assert any(place.endswith("warehouse.duckdb") for place in echoed.contents)
 
 

@@ -116,6 +116,10 @@ class _Destination(dlt.destinations.duckdb):
     pool of its own, which opens the file again: a fifth of a quiet run.
     """
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._resolved: dict[tuple[str | None, bool], DuckDbClientConfiguration] = {}
+
     def configuration(
         self, initial_config: DuckDbClientConfiguration, accept_partial: bool = False
     ) -> DuckDbClientConfiguration:
@@ -124,10 +128,6 @@ class _Destination(dlt.destinations.duckdb):
         if asked not in self._resolved:
             self._resolved[asked] = super().configuration(initial_config, accept_partial)
         return self._resolved[asked]
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self._resolved: dict[tuple[str | None, bool], DuckDbClientConfiguration] = {}
 
 
 def destination_of(path: Path, *, read_only: bool = False) -> Destination[Any, Any]:
@@ -154,10 +154,18 @@ def mark_table(connection: Connection, table: str, mark: str) -> None:
 
 def mark_of(connection: Connection, table: str) -> str | None:
     """Return what was noted at a raw table last; None if nothing was, or there is no such table."""
-    found = connection.execute(
-        "select comment from duckdb_tables() where schema_name = ? and table_name = ?", (RAW_SCHEMA, table)
-    ).fetchone()
-    return found[0] if found else None
+    return _comments(connection).get(table)
+
+
+def has_table(connection: Connection, name: str) -> bool:
+    """Tell whether the raw schema has the table called *name*."""
+    return name in _comments(connection)
+
+
+def _comments(connection: Connection) -> dict[str, str | None]:
+    """Return the comment of every raw table by its name."""
+    found = connection.execute("select table_name, comment from duckdb_tables() where schema_name = ?", (RAW_SCHEMA,))
+    return dict(found.fetchall())
 
 
 @contextmanager
@@ -244,10 +252,8 @@ def _disk_full(path: Path) -> WarehouseError:
 
 def _refuse_foreign_tables(path: Path, connection: Connection) -> None:
     """Refuse tables of somebody else's making, and those of a newer version of this program."""
-    found = connection.execute(
-        "select comment from duckdb_tables() where schema_name = ? and table_name = 'jobs'", (RAW_SCHEMA,)
-    ).fetchone()
-    if found is None:
+    comments = _comments(connection)
+    if "jobs" not in comments:
         return
     columns = connection.execute(
         "select column_name from duckdb_columns() where schema_name = ? and table_name = 'jobs'", (RAW_SCHEMA,)
@@ -258,7 +264,7 @@ def _refuse_foreign_tables(path: Path, connection: Connection) -> None:
             data="the file is as it was.",
             next_step="choose another path with --warehouse.",
         )
-    comment = found[0] or ""
+    comment = comments["jobs"] or ""
     version = comment.removeprefix(_CONTRACT_PREFIX)
     if comment.startswith(_CONTRACT_PREFIX) and version.isdigit() and int(version) > CONTRACT_VERSION:
         raise WarehouseError(
@@ -267,11 +273,3 @@ def _refuse_foreign_tables(path: Path, connection: Connection) -> None:
             data="the file is as it was.",
             next_step="install that version or a later one.",
         )
-
-
-def has_table(connection: Connection, name: str) -> bool:
-    """Tell whether the raw schema has the table called *name*."""
-    found = connection.execute(
-        "select 1 from duckdb_tables() where schema_name = ? and table_name = ?", (RAW_SCHEMA, name)
-    )
-    return found.fetchone() is not None
