@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # Together they take a second to import.
-HEAVY = ("dlt", "duckdb", "pyarrow", "pendulum", "requests", "msgspec")
+HEAVY = ("dlt", "duckdb", "pyarrow", "pendulum", "requests", "msgspec", "pydantic")
 
 # Runs the command, then says on stderr which of the modules named it has imported.
 PROGRAM = f"""

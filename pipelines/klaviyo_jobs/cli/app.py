@@ -50,7 +50,8 @@ class _LoggedCommand(TyperCommand):
         """Set logging up, then run the command."""
         # The doctor's checklist says all that its calls would log.
         level = logging.CRITICAL if self.name == "doctor" else logging.INFO
-        log_to_stderr(ctx.find_root().params["log_format"], level)
+        # Typer up to 0.28 keeps the text that was typed, later ones the choice it names.
+        log_to_stderr(LogFormat(ctx.find_root().params["log_format"]), level)
         return super().invoke(ctx)
 
 
