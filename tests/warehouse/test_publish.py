@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import fcntl
 import os
 import shutil
@@ -225,6 +226,59 @@ def test_a_broken_view_keeps_the_old_copy(sandbox: Sandbox, load: Load, warehous
 
     assert ids_in(copy) == ["J1"]
     assert [path.name for path in copy.path.parent.iterdir()] == ["copy.duckdb"]
+
+
+@pytest.fixture
+def broken_at_its_end(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> Warehouse:
+    """A warehouse with a view whose fault shows only to who reads all of it."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    warehouse.rows("create view klaviyo.broken as select count(error('at its end')) from klaviyo_raw.jobs")
+    return warehouse
+
+
+def test_no_view_is_read_to_its_end_unless_asked(broken_at_its_end: Warehouse, copy: Warehouse) -> None:
+    """What publishing costs does not grow with the history behind a view."""
+    published = publish(broken_at_its_end.path, copy.path)
+
+    assert not published.is_verified
+    assert ids_in(copy) == ["J1"]
+
+
+def test_a_verified_copy_has_views_that_run_to_their_end(broken_at_its_end: Warehouse, copy: Warehouse) -> None:
+    """With `verifies` a view that cannot be read to its end keeps the copy from being put in place."""
+    with pytest.raises(WarehouseError, match=r"the copy is not sound: .*at its end"):
+        publish(broken_at_its_end.path, copy.path, verifies=True)
+
+    assert not copy.path.exists()
+
+
+def test_the_copy_of_a_quiet_run_is_fresh(sandbox: Sandbox, load: Load, copy: Warehouse) -> None:
+    """A run in which nothing changed publishes all the same: its listing is what dashboards tell freshness by."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"], bi_copy=str(copy.path))
+    before = copy.rows("select last_complete_at_utc from klaviyo.listing_freshness")
+
+    load(kinds=["item-create"], bi_copy=str(copy.path))
+
+    assert before < copy.rows("select last_complete_at_utc from klaviyo.listing_freshness")
+
+
+def test_a_file_is_copied_where_the_kernel_will_not(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that does not know `copy_file_range` gets the copy byte by byte."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    monkeypatch.setattr(os, "copy_file_range", refuse)
+
+    publish(warehouse.path, copy.path)
+
+    assert ids_in(copy) == ["J1"]
 
 
 def test_a_copy_is_a_backup_that_a_run_goes_on_from(

@@ -20,6 +20,9 @@ def publish_command(
     parquet: Annotated[
         Path | None, typer.Option("--parquet", metavar="DIR", help="Write one Parquet file a view there as well.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every view to its end before the copy is put in place.")
+    ] = False,
     keep: Annotated[int, typer.Option("--keep", metavar="N", help="Keep this many earlier copies.", min=0)] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a copy that holds jobs by one that holds none.")
@@ -44,9 +47,10 @@ def publish_command(
         )
     copy = (target or Path(settings.bi_copy or "")).absolute()
     with RunLock(path, [], wait_seconds=wait_lock):
-        published = publish(path, copy, force=force, keep=keep, parquet=parquet)
+        published = publish(path, copy, verifies=verify, force=force, keep=keep, parquet=parquet)
     out.print(
-        f"{published.path}: {published.size_bytes / 2**20:,.1f} MiB, {len(published.views)} views checked"
+        f"{published.path}: {published.size_bytes / 2**20:,.1f} MiB, {len(published.views)} views "
+        + ("verified" if published.is_verified else "checked")
         + (f", {len(published.parquet)} Parquet files in {parquet}" if parquet else ""),
         highlight=False,
         soft_wrap=True,

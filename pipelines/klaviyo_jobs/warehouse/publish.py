@@ -4,17 +4,22 @@ Publish the copy that BI tools open, so that no reader ever stands in the way of
 In:     a warehouse that nobody has open.
 Out:    a read-only copy, complete and checked before one rename puts it in the place of the old one. Readers of the old
         copy go on reading it. Optionally one Parquet file a view, put in place the same way.
-How:    the warehouse is checkpointed, copied as a file into a temporary one beside the target, opened there, and every
-        view is run. A `.wal` beside the target would be replayed into the new file, so it goes first.
+How:    the warehouse is checkpointed, copied as a file into a temporary one beside the target, and opened there as a
+        reader will: every view is bound, and every table and view that need not be read whole gives its first row.
+        A `.wal` beside the target would be replayed into the new file, so it goes first.
+Cost:   that of copying the file, or of sharing its blocks where the file system can. Only a publication that is to be
+        verified reads the views to their end.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import itertools
 import operator
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -26,9 +31,11 @@ from pathlib import Path
 from typing import Final
 
 from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.model.tables import JOBS
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
     VIEW_SCHEMA,
+    Connection,
     DatabaseError,
     OutOfMemoryError,
     check_place,
@@ -40,6 +47,11 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
 # Checking a copy must not need more memory than a small machine has: with what the command needs itself, 300 MB. DuckDB
 # spills to disk beyond it; what cannot be spilled is tried again without a limit.
 _CHECK_MEMORY: Final = "96MB"
+# DuckDB's operators that hand on each row as it comes; of others the first row may take reading a whole table.
+_STREAMING: Final = {"SEQ_SCAN", "DUMMY_SCAN", "PROJECTION", "LIMIT", "STREAMING_LIMIT"}
+_OPERATOR: Final = re.compile(r'"name": "([^"]*)"')
+_ROWS_AT_ONCE: Final = 100_000
+_COPY_BYTES: Final = 1 << 30
 # The end of the names of temporary files.
 _TEMPORARY: Final = ".new"
 
@@ -52,18 +64,26 @@ class Published:
     Attributes:
         path: The copy.
         size_bytes: Its size.
-        views: The views that were run in it.
+        views: The views that it has, all of them sound.
+        is_verified: Whether every view was read to its end.
         parquet: The Parquet files written.
     """
 
     path: Path
     size_bytes: int
     views: list[str]
+    is_verified: bool
     parquet: list[Path]
 
 
 def publish(
-    warehouse: Path, target: Path, *, force: bool = False, keep: int = 0, parquet: Path | None = None
+    warehouse: Path,
+    target: Path,
+    *,
+    verifies: bool = False,
+    force: bool = False,
+    keep: int = 0,
+    parquet: Path | None = None,
 ) -> Published:
     """
     Copy *warehouse* to *target*, all or nothing.
@@ -71,6 +91,7 @@ def publish(
     Args:
         warehouse: The DuckDB file; opened for writing for a moment, to complete it.
         target: The copy; whatever is there is replaced by one rename.
+        verifies: Whether every view is read to its end before the copy is put in place.
         force: Replace a copy that holds jobs by one that holds none.
         keep: How many earlier copies stay, as `<name>.1` (the newest), `<name>.2`, ...
         parquet: A folder for one Parquet file a view.
@@ -88,11 +109,11 @@ def publish(
     with open_warehouse(warehouse, must_exist=True) as connection:
         connection.execute("checkpoint")
     with warehouse_errors(target), _folder_of(target), _beside(target) as temporary:
-        shutil.copyfile(warehouse, temporary)
+        _copy(warehouse, temporary)
         temporary.chmod(0o444)
         with ThreadPoolExecutor(1) as pool:  # the disk's part of the work, beside the processor's
             synced = pool.submit(_sync, temporary)
-            views, job_count = _check(temporary)
+            views, job_count = _check(temporary, verifies)
             synced.result()
         if job_count == 0 and not force and _holds_jobs(target):
             raise WarehouseError(
@@ -107,48 +128,80 @@ def publish(
             target.with_name(f"{target.name}.wal").unlink()
         _replace(target, temporary)
         _sync(target.parent)
-    return Published(target, size, views, files)
+    return Published(target, size, views, verifies, files)
 
 
-def _check(copy: Path) -> tuple[list[str], int]:
-    """Open *copy* as a reader will, run every view, and return their names and the number of jobs."""
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file inside the kernel, which shares the blocks of both where the file system can; else byte by byte."""
     try:
-        try:
-            return _run_views(copy, _CHECK_MEMORY)
-        except OutOfMemoryError:
-            return _run_views(copy, None)
+        with source.open("rb") as read, target.open("wb") as written:
+            while os.copy_file_range(read.fileno(), written.fileno(), _COPY_BYTES):
+                pass
+    except (OSError, AttributeError) as error:
+        # Not every system has the call, nor does every file system take it; a full disk is full for both ways.
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise
+        shutil.copyfile(source, target)
+
+
+def _check(copy: Path, verifies: bool) -> tuple[list[str], int]:
+    """Open *copy* as a reader will, try every view and table, and return the views and the number of jobs."""
+    try:
+        with open_copy(copy, memory_limit=_CHECK_MEMORY) as connection:
+            views = _names(connection, "select view_name from duckdb_views() where schema_name = ?", VIEW_SCHEMA)
+            tables = _names(connection, "select table_name from duckdb_tables() where schema_name = ?", RAW_SCHEMA)
+            for name in [f'{RAW_SCHEMA}."{table}"' for table in tables] + [f'{VIEW_SCHEMA}."{view}"' for view in views]:
+                _try(connection, f"select * from {name} limit 1")
+            [(job_count,)] = connection.execute(f"select count(*) from {RAW_SCHEMA}.{JOBS.name}").fetchall()
+        if verifies:
+            try:
+                _read_views(copy, views, _CHECK_MEMORY)
+            except OutOfMemoryError:
+                _read_views(copy, views, None)
     except DatabaseError as error:
         raise WarehouseError(
             f"the copy is not sound: {str(error).splitlines()[0]}",
             data="the copy before it is as it was.",
             next_step="run `klaviyo-jobs run` or `klaviyo-jobs views` to repair the warehouse, then publish again.",
         ) from error
+    return views, job_count
 
 
-def _run_views(copy: Path, memory_limit: str | None) -> tuple[list[str], int]:
+def _try(connection: Connection, query: str) -> None:
+    """Bind *query*, and run it unless its first row takes reading a whole table."""
+    [(_, plan)] = connection.execute(f"explain (format json) {query}").fetchall()
+    if {operator.strip() for operator in _OPERATOR.findall(plan)} <= _STREAMING:
+        connection.execute(query).fetchall()
+
+
+def _names(connection: Connection, query: str, schema: str) -> list[str]:
+    return sorted(name for (name,) in connection.execute(query, [schema]).fetchall())
+
+
+def _read_views(copy: Path, views: list[str], memory_limit: str | None) -> None:
+    """Read every view of *copy* to its end."""
     with open_copy(copy, memory_limit=memory_limit) as connection:
-        found = connection.execute(
-            "select view_name from duckdb_views() where schema_name = ? order by view_name", (VIEW_SCHEMA,)
-        ).fetchall()
-        views = [name for (name,) in found]
 
-        def run_view(name: str) -> bool:
+        def read_view(name: str) -> bool:
             """Tell whether the memory was enough beside the others."""
             with connection.cursor() as cursor:
                 try:
-                    cursor.execute(f"select * from {VIEW_SCHEMA}.{name} limit 1").fetchall()
+                    _read_to_its_end(cursor, name)
                 except OutOfMemoryError:
                     return False
             return True
 
         # Side by side, as most of them keep one processor busy and not two; then those that need the memory alone.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            was_enough = list(pool.map(run_view, views))
+            was_enough = list(pool.map(read_view, views))
         for name in itertools.compress(views, map(operator.not_, was_enough)):
             connection.execute("set threads = 1")
-            connection.execute(f"select * from {VIEW_SCHEMA}.{name} limit 1").fetchall()
-        [(count,)] = connection.execute(f"select count(*) from {RAW_SCHEMA}.jobs").fetchall()
-    return views, count
+            _read_to_its_end(connection, name)
+
+
+def _read_to_its_end(connection: Connection, view: str) -> None:
+    for _ in connection.sql(f'from {VIEW_SCHEMA}."{view}"').to_arrow_reader(_ROWS_AT_ONCE):
+        pass
 
 
 def _holds_jobs(copy: Path) -> bool:
