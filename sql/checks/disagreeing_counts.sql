@@ -1,11 +1,28 @@
 -- Counts of a job that contradict each other, or the rows stored for it.
 -- What Klaviyo says of itself is compared for complete jobs only: until then its counters move one by one.
+-- Since:   of jobs that runs from $since on wrote; all if it is null.
 -- Returns: account, job_kind, job_id, subject, problem; one row for each fault found, none if all is well.
 -- Reads:   klaviyo.jobs, klaviyo_raw.job_errors, klaviyo_raw.job_linkages.
 with
 
+runs as (
+    select load_id as run_id
+    from klaviyo_raw._dlt_loads
+    where cast($since as timestamptz) is null or inserted_at >= $since
+),
+
+checked_jobs as (
+    select distinct
+        account,
+        job_kind,
+        job_id
+    from klaviyo_raw.jobs
+    where cast($since as timestamptz) is null or run_id in (select runs.run_id from runs)
+),
+
 jobs as (
     select * from klaviyo.jobs
+    where (account, job_kind, job_id) in (select checked_jobs.* from checked_jobs)
 ),
 
 errors as (
@@ -15,6 +32,7 @@ errors as (
         job_id,
         count(*) as row_count
     from klaviyo_raw.job_errors
+    where (account, job_kind, job_id) in (select checked_jobs.* from checked_jobs)
     group by account, job_kind, job_id
 ),
 
@@ -25,6 +43,7 @@ linkages as (
         job_id,
         count(*) as row_count
     from klaviyo_raw.job_linkages
+    where (account, job_kind, job_id) in (select checked_jobs.* from checked_jobs)
     group by account, job_kind, job_id
 ),
 

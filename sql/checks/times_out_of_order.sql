@@ -1,10 +1,27 @@
 -- Times of a job that contradict each other or its status.
+-- Since:   of jobs that runs from $since on wrote; all if it is null.
 -- Returns: account, job_kind, job_id, subject, problem; one row for each fault found, none if all is well.
 -- Reads:   klaviyo.jobs.
 with
 
+runs as (
+    select load_id as run_id
+    from klaviyo_raw._dlt_loads
+    where cast($since as timestamptz) is null or inserted_at >= $since
+),
+
+checked_jobs as (
+    select distinct
+        account,
+        job_kind,
+        job_id
+    from klaviyo_raw.jobs
+    where cast($since as timestamptz) is null or run_id in (select runs.run_id from runs)
+),
+
 jobs as (
     select * from klaviyo.jobs
+    where (account, job_kind, job_id) in (select checked_jobs.* from checked_jobs)
 ),
 
 judged as (

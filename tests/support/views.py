@@ -34,6 +34,7 @@ def make_warehouse(path: Path) -> None:
     """Make a DuckDB file with every raw table, empty, and every view."""
     with duckdb.connect(str(path)) as connection:
         connection.execute("create schema klaviyo_raw")
+        connection.execute("create table klaviyo_raw._dlt_loads (load_id text, status bigint, inserted_at timestamptz)")
         for table in TABLES.values():
             connection.register("empty", table.schema.empty_table())
             connection.execute(f"create table klaviyo_raw.{table.name} as select * from empty")
@@ -66,11 +67,15 @@ class Warehouse:
         """Add jobs; all were created on 2026-07-15 at 10:00 unless they say otherwise."""
         self.insert("jobs", *({"created_at": at("2026-07-15 10:00"), **row} for row in rows))
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def loaded(self, run_id: str, at: datetime) -> None:
+        """Say that the load of the run *run_id* completed *at* that time."""
+        self.connection.execute("insert into klaviyo_raw._dlt_loads values (?, 0, ?)", [run_id, at])
+
+    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Return what *sql* answers, with times and dates as text."""
         return [
             tuple(str(value) if isinstance(value, date) else value for value in row)
-            for row in self.connection.execute(sql).fetchall()
+            for row in self.connection.execute(sql, parameters or None).fetchall()
         ]
 
     def value(self, sql: str) -> Any:

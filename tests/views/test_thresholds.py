@@ -108,8 +108,19 @@ def test_rejected_records_of_the_window_are_counted(warehouse: Warehouse) -> Non
 def test_a_contradiction_in_the_tables_is_a_breach(warehouse: Warehouse) -> None:
     """What a query of `sql/checks/` finds has no threshold to be below."""
     warehouse.insert("job_errors", {"job_id": "J9"})
+    warehouse.loaded("R1", NOW - HOUR)
 
     assert found(warehouse, "orphan_children") == [(None, None, 1, True)]
+
+
+def test_contradictions_are_looked_for_in_the_window_unless_all_is_asked_for(warehouse: Warehouse) -> None:
+    """What a run two days ago left is found by `--all`, which looks at everything."""
+    warehouse.insert("job_errors", {"job_id": "J9"})
+    warehouse.loaded("R1", NOW - 48 * HOUR)
+    every = run_checks(warehouse.connection, CheckSettings(), kinds=["item-create"], is_thorough=True)
+
+    assert found(warehouse, "orphan_children") == [(None, None, 0, False)]
+    assert [each.value for each in every if each.check == "orphan_children"] == [1]
 
 
 FINDINGS = [

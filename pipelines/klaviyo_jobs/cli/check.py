@@ -32,6 +32,9 @@ def check_command(
         float | None,
         typer.Option("--window", metavar="SECONDS", help="How far back to look at jobs and rejected records."),
     ] = None,
+    is_thorough: Annotated[
+        bool, typer.Option("--all", help="Look for contradictions in all that is kept, not only in the window.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare failures, stuck jobs, freshness and rejected records with thresholds; exit 8 if one is breached."""
@@ -56,6 +59,7 @@ def check_command(
                 thresholds,
                 kinds=[kind.name for kind in select_kinds(settings.kinds)],
                 accounts=settings.labels,
+                is_thorough=is_thorough,
             )
         announcement.text = f"all {len(findings)} checks are within their thresholds"
         announcement.fields = {"breaches": [asdict(finding) for finding in findings if finding.is_breached]}

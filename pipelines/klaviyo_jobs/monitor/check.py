@@ -4,15 +4,18 @@ Compare what the views say with the thresholds of the settings.
 In:     an open warehouse whose views are applied, and thresholds.
 Out:    one `Finding` for each thing that was checked: its value, its threshold, and whether that is breached.
 Checks: the failed share of what ended lately, jobs that are stuck, the age of the last complete listing, records that
-        were rejected lately, and the queries of `sql/checks/`, which must find nothing.
+        were rejected lately, and the queries of `sql/checks/`, which must find nothing in what runs wrote lately.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+
+import pendulum
 
 from klaviyo_jobs.errors import ThresholdError
 from klaviyo_jobs.model.kinds import KINDS
@@ -108,6 +111,7 @@ def run_checks(
     *,
     kinds: Collection[str] = tuple(KINDS),
     accounts: Collection[str] = (),
+    is_thorough: bool = False,
 ) -> list[Finding]:
     """
     Run every check.
@@ -117,7 +121,9 @@ def run_checks(
         thresholds: What is no breach, and how far back the window reaches.
         kinds: The job kinds that runs read; of others no new listing is to be expected.
         accounts: The accounts that runs read; if none is named, those that the warehouse knows.
+        is_thorough: Whether the queries of `sql/checks/` look at all that is kept, and not only at the window.
     """
+    since = None if is_thorough else pendulum.now("UTC").subtract(seconds=thresholds.check_window_seconds)
     window = {"window": thresholds.check_window_seconds}
     no_operation = "no operation ended in the window"
     no_record = "no record was rejected in the window"
@@ -126,7 +132,7 @@ def run_checks(
         *_findings_of(connection, "stuck_jobs", thresholds.max_stuck_jobs, _STUCK, None, "no job is stuck"),
         *_ages(connection, thresholds.max_listing_age_seconds, kinds, accounts),
         *_findings_of(connection, "rejected_records", thresholds.max_rejected_records, _REJECTED, window, no_record),
-        *run_sql_checks(connection),
+        *run_sql_checks(connection, since),
     ]
 
 
@@ -206,10 +212,11 @@ def _ages(
             yield Finding("listing_age_seconds", account or None, kind, age, threshold, is_breached, seen)
 
 
-def run_sql_checks(connection: Connection) -> Iterator[Finding]:
-    """Yield what each query of `sql/checks/` finds: any row is too many."""
+def run_sql_checks(connection: Connection, since: dt.datetime | None) -> Iterator[Finding]:
+    """Yield what each query of `sql/checks/` finds in what runs wrote *since* then, or ever: any row is too many."""
     for name, query in read_checks().items():
-        found = connection.execute(f"select count(*) over (), * from ({query.rstrip().rstrip(';')}) limit 1").fetchone()
+        counted = f"select count(*) over (), * from ({query.rstrip().rstrip(';')}) limit 1"
+        found = connection.execute(counted, {"since": since}).fetchone()
         if found is None:
             yield Finding(name, None, None, 0, 0, False, "it finds no row")
         else:

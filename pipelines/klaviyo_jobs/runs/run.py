@@ -7,6 +7,7 @@ Out:    `RunSummary`.
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -170,7 +171,7 @@ def run(
         WarehouseError: The warehouse cannot be opened or written.
         StoppedError: A signal ended the run.
     """
-    started = time.monotonic()
+    started, started_at = time.monotonic(), pendulum.now("UTC")
     outcomes: list[ListingOutcome] = []
     listings = build_listings(settings, labels=labels, full_refresh=full_refresh)
     names = [(listing.client.account, listing.kind.name) for listing in listings]
@@ -205,7 +206,7 @@ def run(
                 views = apply_views(connection, **settings.of_views)
                 enter(Step.CHECKS)
                 if any(outcome.changed_count for outcome in outcomes):
-                    _warn_of_contradictions(connection)
+                    _warn_of_contradictions(connection, started_at)
                 enter(Step.LEDGER)
                 record_ended_runs(connection, lock.ended)
                 lock.forget_ended()
@@ -248,8 +249,12 @@ def _working_directory(lock: RunLock) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _warn_of_contradictions(connection: Connection) -> None:
-    """Say which queries of `sql/checks/` found something; a finding is for people to look at and fails no run."""
-    for finding in run_sql_checks(connection):
+def _warn_of_contradictions(connection: Connection, since: dt.datetime) -> None:
+    """
+    Say which queries of `sql/checks/` found something in what was written *since* then.
+
+    A finding is for people to look at and fails no run.
+    """
+    for finding in run_sql_checks(connection, since):
         if finding.is_breached:
             LOGGER.warning("check %s; see sql/checks/%s.sql", describe(finding), finding.check)

@@ -143,7 +143,8 @@ def read_checks(folder: Path | None = None) -> dict[str, str]:
     Return the query of every check by its name; each answers with the rows at fault, and with none if all is well.
 
     The columns of each are `account`, `job_kind`, `job_id`, `subject` (the table or view) and `problem`; the first
-    three are null where a fault has none. The checks read the views, so apply these first.
+    three are null where a fault has none. The one parameter, `$since`, is a time with zone: what runs wrote from then
+    on is looked at, and all that is kept if it is null. The checks read the views, so apply these first.
     """
     files = sorted(((folder or find_sql()) / "checks").glob("*.sql"))
     return {file.stem: file.read_text(encoding="utf-8") for file in files}
