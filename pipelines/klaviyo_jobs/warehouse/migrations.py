@@ -9,8 +9,11 @@ When:   before the run asks what the warehouse holds. dlt adds missing columns t
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
+
 from klaviyo_jobs.log import LOGGER
-from klaviyo_jobs.model.tables import TABLES
+from klaviyo_jobs.model.tables import TABLES, Table
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, transaction
 
 
@@ -19,13 +22,20 @@ def add_missing_columns(connection: Connection) -> None:
     found = connection.execute(
         "select table_name, column_name from duckdb_columns() where schema_name = ?", (RAW_SCHEMA,)
     ).fetchall()
-    present = set(found)
+    present: dict[str, set[str]] = defaultdict(set)
+    for name, column in found:
+        present[name].add(column)
     with transaction(connection):
         for table in TABLES.values():
-            if all(name != table.name for name, _ in present):
-                continue
-            rows = connection.from_arrow(table.schema.empty_table())
-            for column, column_type in zip(rows.columns, rows.types, strict=True):
-                if (table.name, column) not in present:
+            lacking = set(table.schema.names) - present.get(table.name, set(table.schema.names))
+            # Only where something is to be added: DuckDB's way from an Arrow type to its own imports `pyarrow.dataset`.
+            for column, column_type in _types_of(connection, table) if lacking else ():
+                if column in lacking:
                     LOGGER.info("adding the column %s.%s to the warehouse", table.name, column)
                     connection.execute(f"alter table {RAW_SCHEMA}.{table.name} add column {column} {column_type}")
+
+
+def _types_of(connection: Connection, table: Table) -> Iterator[tuple[str, str]]:
+    """Return each column of *table* with the type that the database has for it."""
+    rows = connection.from_arrow(table.schema.empty_table())
+    return zip(rows.columns, map(str, rows.types), strict=True)
