@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import threading
 import time
 import warnings
 from contextlib import suppress
@@ -14,7 +15,7 @@ from klaviyo_jobs.api.deadline import Deadline
 from klaviyo_jobs.errors import UnavailableError
 from support.clients import client_at, fetch
 from support.raw_server import raw_server, says
-from support.waiting import ends_within
+from support.waiting import ends_within, wait_until
 
 
 @pytest.mark.parametrize("head", [b"Connection: close\r\n", b"Content-Length: 99\r\n"], ids=["no length", "length"])
@@ -46,6 +47,29 @@ def test_a_good_answer_of_no_length_that_is_cut_by_its_deadline_is_not_used() ->
         pytest.raises(UnavailableError, match="did not end its answer in"),
     ):
         fetch(client_at(base_url, max_attempts=1, body_timeout_seconds=0.2))
+
+
+def test_a_deadline_is_on_time_behind_a_longer_one() -> None:
+    """The thread that ends them sleeps until the first, and is woken for one that comes before."""
+    long, short = Deadline(), Deadline()
+    with long.running(60), short.running(0.1):
+        with ends_within(1):
+            wait_until(lambda: short.is_over)
+
+        assert not long.is_over
+
+
+def test_deadlines_share_one_thread() -> None:
+    """Which ends when there has been none for a while, and begins again with the next."""
+
+    def watchers() -> int:
+        return sum(thread.name == "deadlines" for thread in threading.enumerate())
+
+    with Deadline().running(60), Deadline().running(60):
+        assert watchers() == 1
+    wait_until(lambda: watchers() == 0)
+    with Deadline().running(60):
+        assert watchers() == 1
 
 
 def test_a_deadline_that_was_over_before_there_was_a_socket_shuts_it() -> None:

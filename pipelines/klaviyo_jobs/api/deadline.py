@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager
@@ -34,14 +35,12 @@ class Deadline:
     @contextmanager
     def running(self, seconds: float) -> Iterator[None]:
         """Give the request that this thread sends in the block *seconds* for its whole answer."""
-        timer = threading.Timer(seconds, self.end)
-        timer.daemon = True
         _local.deadline = self
-        timer.start()
+        _WATCHDOG.add(self, seconds)
         try:
             yield
         finally:
-            timer.cancel()
+            _WATCHDOG.remove(self)
             _local.deadline = None
 
     def watch(self, sock: socket.socket) -> None:
@@ -57,6 +56,56 @@ class Deadline:
             self.is_over = True
             if self._socket is not None:
                 _shut(self._socket)
+
+
+class _Watchdog:
+    """
+    Ends deadlines when their time is up, all of them from one thread: a timer each would cost a third of a request.
+
+    The thread ends when there has been nothing to watch for a while, and begins again with the next request.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._ends: dict[Deadline, float] = {}
+        self._wakes_at = 0.0
+        self._thread: threading.Thread | None = None
+
+    def add(self, deadline: Deadline, seconds: float) -> None:
+        """End *deadline* in so many seconds, unless it is removed before."""
+        ends_at = time.monotonic() + seconds
+        with self._changed:
+            self._ends[deadline] = ends_at
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
+                self._thread.start()
+            elif ends_at < self._wakes_at:
+                self._changed.notify()
+
+    def remove(self, deadline: Deadline) -> None:
+        """Forget *deadline*."""
+        with self._changed:
+            self._ends.pop(deadline, None)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                now = time.monotonic()
+                over = [deadline for deadline, ends_at in self._ends.items() if ends_at <= now]
+                for deadline in over:
+                    del self._ends[deadline]
+                if not over:
+                    is_idle = not self._ends
+                    self._wakes_at = min([*self._ends.values(), now + _IDLE_SECONDS])
+                    if not self._changed.wait(self._wakes_at - now) and is_idle and not self._ends:
+                        self._thread = None
+                        return
+            for deadline in over:
+                deadline.end()
+
+
+_WATCHDOG: Final = _Watchdog()
+_IDLE_SECONDS: Final = 1.0
 
 
 def _shut(sock: socket.socket) -> None:

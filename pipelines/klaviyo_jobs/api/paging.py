@@ -10,9 +10,10 @@ Source: Klaviyo API, revision 2026-07-15, "Get Bulk Create Catalog Items Jobs" a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -83,19 +84,20 @@ def iter_pages(client: Client, kind: JobKind, meter: Meter) -> Iterator[Page]:
         return client.fetch(f"{kind.name}, page {number}", link, _decode_page, kind=kind, meter=meter)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pages-{kind.name}") as ahead:
-        coming: Future[Answer[PageBody]] | None = ahead.submit(fetch, 1, url)
+        # The first page in this thread: most listings have no other, and to start a thread costs more than to read one.
+        coming: Callable[[], Answer[PageBody]] | None = partial(fetch, 1, url)
         number = 0
         may_restart = True
         while coming is not None:
             try:
-                answer, coming, number = coming.result(), None, number + 1
+                answer, coming, number = coming(), None, number + 1
             except StatusError as error:
                 if not (may_restart and error.status == 400 and number > 0 and "cursor" in error.detail.lower()):
                     raise
                 # A cursor does not live for ever; jobs read before are recognised when they come again.
                 LOGGER.info("%s/%s: %s The listing starts again.", client.account, kind.name, error.message)
                 may_restart, url, followed = False, client.base_url + kind.list_path, set()
-                coming = ahead.submit(fetch, number + 1, url)
+                coming = partial(fetch, number + 1, url)
                 continue
             page = Page(number, url, answer.body.data, answer.received_at)
             followed.add(url)
@@ -104,7 +106,7 @@ def iter_pages(client: Client, kind: JobKind, meter: Meter) -> Iterator[Page]:
                 url = answer.body.links.next
                 problem = _problem_of_next(client, kind, number, url, followed)
                 if problem is None:
-                    coming = ahead.submit(fetch, number + 1, url)
+                    coming = ahead.submit(fetch, number + 1, url).result
             yield page
             if problem is not None:
                 raise problem
