@@ -39,6 +39,16 @@ def test_a_listing_that_is_left_off_waits_for_nothing_and_disturbs_no_other(sand
     assert (second.is_complete, second.error) == (True, None)
 
 
+def test_what_many_listings_leave_is_handed_over_as_one(sandbox: Sandbox, load: Load) -> None:
+    """An Arrow table costs dlt the same, whatever its rows: accounts by the hundred make as few as one account."""
+    accounts = {f"shop-{number}": sandbox.add_account(f"shop-{number}").key for number in range(20)}
+    listings = build_listings(load.settings(api_key=None, accounts=accounts, kinds=["item-create"]))
+
+    items = [item for item in Loads(listings, [], [], None).iter_rows(listings) if item is not None]
+
+    assert [sorted(item.data.column("account").to_pylist()) for item in items] == [sorted(accounts)]
+
+
 def tables_of_the_last_load(warehouse: Warehouse) -> set[str]:
     """Return the tables of ours that dlt dealt with: each costs a run some 50 milliseconds, changed or not."""
     schema = json.loads(warehouse.value("select schema from klaviyo_raw._dlt_version"))

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from klaviyo_jobs.extract.prefetch import ITEMS_AHEAD, prefetch, round_robin
 from support.waiting import wait_until
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """The threads that iterators run in."""
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
 
 
 def threads_called(name: str) -> list[threading.Thread]:
@@ -23,30 +31,32 @@ def counting(served: list[int], count: int = 100) -> Generator[int]:
         yield number
 
 
-def test_every_item_arrives_in_order() -> None:
+def test_every_item_arrives_in_order(pool: ThreadPoolExecutor) -> None:
     """What is yielded between the nones is what the iterator gave."""
-    items = [item for item in prefetch(counting([], 200), "order") if item is not None]
+    items = [item for item in prefetch(counting([], 200), "order", pool) if item is not None]
 
     assert items == list(range(200))
     assert threads_called("order") == []
 
 
-def test_an_empty_iterator_ends() -> None:
+def test_an_empty_iterator_ends(pool: ThreadPoolExecutor) -> None:
     """No item, no error, no thread."""
-    assert [item for item in prefetch(counting([], 0), "empty") if item is not None] == []
+    assert [item for item in prefetch(counting([], 0), "empty", pool) if item is not None] == []
     assert threads_called("empty") == []
 
 
-def test_the_iterator_runs_in_a_thread_of_the_given_name() -> None:
+def test_the_iterator_runs_in_a_thread_of_the_given_name(pool: ThreadPoolExecutor) -> None:
     """Log lines and stack dumps tell the listings apart."""
 
     def names() -> Generator[str]:
         yield threading.current_thread().name
 
-    assert [item for item in prefetch(names(), "default/item-create") if item is not None] == ["default/item-create"]
+    assert [item for item in prefetch(names(), "default/item-create", pool) if item is not None] == [
+        "default/item-create"
+    ]
 
 
-def test_none_is_yielded_while_nothing_is_ready() -> None:
+def test_none_is_yielded_while_nothing_is_ready(pool: ThreadPoolExecutor) -> None:
     """The reader is never blocked: it goes on with something else."""
     go_on = threading.Event()
 
@@ -54,7 +64,7 @@ def test_none_is_yielded_while_nothing_is_ready() -> None:
         go_on.wait(5)
         yield "late"
 
-    items = prefetch(waiting(), "waiting")
+    items = prefetch(waiting(), "waiting", pool)
     first = next(items)
     go_on.set()
 
@@ -62,7 +72,7 @@ def test_none_is_yielded_while_nothing_is_ready() -> None:
     assert [item for item in items if item is not None] == ["late"]
 
 
-def test_an_error_arrives_after_the_items_before_it() -> None:
+def test_an_error_arrives_after_the_items_before_it(pool: ThreadPoolExecutor) -> None:
     """The error is the iterator's own, raised where the items are read."""
     problem = ValueError("no more")
 
@@ -73,17 +83,17 @@ def test_an_error_arrives_after_the_items_before_it() -> None:
 
     items: list[int] = []
     with pytest.raises(ValueError, match="no more") as caught:
-        items.extend(item for item in prefetch(failing(), "failing") if item is not None)
+        items.extend(item for item in prefetch(failing(), "failing", pool) if item is not None)
 
     assert caught.value is problem
     assert items == [1, 2]
     assert threads_called("failing") == []
 
 
-def test_the_iterator_is_only_a_few_items_ahead() -> None:
+def test_the_iterator_is_only_a_few_items_ahead(pool: ThreadPoolExecutor) -> None:
     """Memory is bounded: a reader that does not read stops the iterator."""
     served: list[int] = []
-    items = prefetch(counting(served), "ahead")
+    items = prefetch(counting(served), "ahead", pool)
     while next(items) is None:
         pass
 
@@ -95,10 +105,10 @@ def test_the_iterator_is_only_a_few_items_ahead() -> None:
     items.close()
 
 
-def test_closing_ends_the_thread() -> None:
+def test_closing_ends_the_thread(pool: ThreadPoolExecutor) -> None:
     """A reader that leaves off leaves no thread and asks for no more items."""
     served: list[int] = []
-    items = prefetch(counting(served), "closing")
+    items = prefetch(counting(served), "closing", pool)
     while next(items) is None:
         pass
 
@@ -108,11 +118,11 @@ def test_closing_ends_the_thread() -> None:
     assert len(served) <= ITEMS_AHEAD + 2
 
 
-def test_an_error_of_the_reader_ends_the_thread() -> None:
+def test_an_error_of_the_reader_ends_the_thread(pool: ThreadPoolExecutor) -> None:
     """A reader that fails between two items closes the generator as it goes."""
 
     def read() -> None:
-        items = prefetch(counting([]), "reader")
+        items = prefetch(counting([]), "reader", pool)
         try:
             for item in items:
                 if item == 1:
@@ -126,7 +136,7 @@ def test_an_error_of_the_reader_ends_the_thread() -> None:
     assert threads_called("reader") == []
 
 
-def test_the_iterator_itself_is_closed_when_the_reader_leaves_off() -> None:
+def test_the_iterator_itself_is_closed_when_the_reader_leaves_off(pool: ThreadPoolExecutor) -> None:
     """What the iterator holds open - pools, connections - is let go at once, in the thread that opened it."""
     closed: list[str] = []
 
@@ -136,7 +146,7 @@ def test_the_iterator_itself_is_closed_when_the_reader_leaves_off() -> None:
         finally:
             closed.append(threading.current_thread().name)
 
-    items = prefetch(holding(), "holding")
+    items = prefetch(holding(), "holding", pool)
     while next(items) is None:
         pass
     items.close()
@@ -157,6 +167,22 @@ def test_one_that_is_not_ready_holds_up_no_other() -> None:
     quick: list[str | None] = ["a", "b"]
 
     assert list(round_robin([iter(slow), iter(quick)])) == ["a", "b", None, "slow"]
+
+
+def test_the_next_begins_when_one_has_ended() -> None:
+    """No more than so many are under way."""
+    begun: list[str] = []
+
+    def counted(name: str) -> Iterator[str]:
+        begun.append(name)
+        yield f"{name}1"
+        yield f"{name}2"
+
+    items = round_robin(map(counted, "abc"), at_once=2)
+
+    assert [next(items), next(items), list(begun)] == ["a1", "b1", ["a", "b"]]
+    assert [item for item in items if item is not None] == ["a2", "b2", "c1", "c2"]
+    assert begun == ["a", "b", "c"]
 
 
 def test_no_iterators_give_no_items() -> None:

@@ -16,6 +16,7 @@ from klaviyo_jobs.extract.rows import (
     row_of_listing,
     rows_of_faults,
     rows_of_jobs,
+    rows_of_listings,
     rows_of_resources,
     rows_of_vanished,
 )
@@ -350,7 +351,9 @@ def test_of_a_huge_record_the_first_mebibyte_is_kept() -> None:
 
 def test_a_listing_leaves_one_row() -> None:
     """With the columns it is given and null for the rest."""
-    rows = row_of_listing(ORIGIN, started_at=READ_AT, is_complete=False, error="PagingError: no end.")
+    listing = row_of_listing(ORIGIN, started_at=READ_AT, is_complete=False, error="PagingError: no end.")
+
+    rows = rows_of_listings([listing])
 
     assert rows.schema == TABLES["listings"].schema
     [row] = rows.to_pylist()
@@ -378,4 +381,4 @@ def test_a_vanished_job_keeps_what_is_stored_of_it() -> None:
 def test_a_column_that_is_not_declared_is_an_error_of_the_program() -> None:
     """Nothing is dropped because a name was mistyped."""
     with pytest.raises(TypeError, match="listings has no column is_done"):
-        row_of_listing(ORIGIN, is_done=True)
+        rows_of_listings([row_of_listing(ORIGIN, is_done=True)])

@@ -23,6 +23,9 @@ from klaviyo_jobs.model.tables import JOB_OBSERVATIONS, JOBS, SEEN_RANK, Table
 _OBSERVATION: Final = ", ".join(Observation._fields)
 _MAY_MOVE: Final = "vanished_at is null and status not in ({})".format(", ".join(f"'{each}'" for each in FINISHED))
 
+# Made once: it is the answer of nearly every listing of a quiet run.
+_NO_JOBS: Final = JOBS.schema.empty_table()
+
 # An account's label and a job kind's name.
 ListingKey = tuple[str, str]
 
@@ -60,6 +63,11 @@ class Recall:
     def is_open(self) -> bool:
         """Whether somebody reads."""
         return self._questions.is_open
+
+    @property
+    def has_one_user(self) -> bool:
+        """Whether whoever reads is the only one."""
+        return self._questions.user_count == 1
 
     def __enter__(self) -> Self:
         self._questions.enter()
@@ -204,7 +212,7 @@ class KnownJobs:
         if not self._has_others_that_move and not any(
             known.may_move for job_id, known in self._recent.items() if job_id not in seen_ids
         ):
-            return JOBS.schema.empty_table()
+            return _NO_JOBS
         found = self._questions.ask(
             f"""
             select {", ".join(JOBS.schema.names)}
@@ -214,6 +222,6 @@ class KnownJobs:
             *self._listing,
         )
         if not found.num_rows:
-            return JOBS.schema.empty_table()
+            return _NO_JOBS
         stored = found.cast(JOBS.schema)
         return stored.filter(pa.array([job_id not in seen_ids for job_id in stored.column("job_id").to_pylist()]))

@@ -2,7 +2,7 @@
 Read one listing: its pages, what is new or changed on them, the details of those jobs, and the listing's ledger row.
 
 In:     a client of one account, a job kind, and what the warehouse knows of its jobs.
-Out:    batches: Arrow tables by table name, each batch complete for the jobs in it; last of all, the ledger row.
+Out:    batches: Arrow tables by table name, each batch complete for the jobs in it; last of all, the ledger's row.
 Rules:  a job that the warehouse knows unchanged is not written again, nor is its detail read. A job that has not
         finished and that a complete listing does not show has vanished. A failed listing keeps what it has read, says
         so in the ledger, and concludes nothing from absence.
@@ -28,6 +28,7 @@ from klaviyo_jobs.errors import ClosedError, KeyRefusedError, KlaviyoJobsError, 
 from klaviyo_jobs.extract.known_jobs import KnownJobs, ListingKey
 from klaviyo_jobs.extract.questions import KnownJob
 from klaviyo_jobs.extract.rows import (
+    Row,
     RowContext,
     SeenJob,
     rank_of,
@@ -43,7 +44,8 @@ from klaviyo_jobs.model.parse import DetailBody, decode_detail, parse_detail, pa
 from klaviyo_jobs.model.records import Fault, Job, Observation, Parsed, Resource, State
 from klaviyo_jobs.model.tables import ENTITY_TABLES, JOBS, LISTINGS, REJECTED_RECORDS
 
-Batch = dict[str, pa.Table]
+# The ledger's row is no Arrow table: to make one in a thread beside others takes a millisecond, like one of all rows.
+Batch = dict[str, pa.Table | Row]
 
 # A batch costs dlt a few milliseconds whatever its size, and its rows stay in memory until it is full.
 BATCH_JOBS: Final = 1000
@@ -381,7 +383,7 @@ class ListingReader:
         if absent.num_rows:
             yield {JOBS.name: rows_of_vanished(absent, self._context.run_id, pendulum.now("UTC"))}
 
-    def _ledger_row(self, started_at: dt.datetime) -> pa.Table:
+    def _ledger_row(self, started_at: dt.datetime) -> Row:
         return row_of_listing(
             self._context, started_at=started_at, finished_at=pendulum.now("UTC"), **self.outcome.columns()
         )

@@ -13,9 +13,10 @@ import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import dlt
 import pyarrow as pa
@@ -23,19 +24,55 @@ from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.extract.items import DataItemWithMeta
 
 from klaviyo_jobs.extract.known_jobs import Recall
-from klaviyo_jobs.extract.listing import Listing, ListingOutcome, ListingReader
-from klaviyo_jobs.extract.prefetch import prefetch, round_robin
-from klaviyo_jobs.extract.rows import RowContext
-from klaviyo_jobs.model.tables import SEEN_RANK, TABLES, TOMBSTONE, Table
+from klaviyo_jobs.extract.listing import Batch, Listing, ListingOutcome, ListingReader
+from klaviyo_jobs.extract.prefetch import FEEDS_AT_ONCE, prefetch, round_robin
+from klaviyo_jobs.extract.rows import Row, RowContext, rows_of_listings
+from klaviyo_jobs.model.tables import LISTINGS, SEEN_RANK, TABLES, TOMBSTONE, Table
+
+# What an Arrow table costs dlt does not depend on its rows, so few are made of many.
+_ROWS_AT_ONCE: Final = 50_000
+
+
+class _Gathered:
+    """Rows of all listings, table by table, until they are worth handing on."""
+
+    def __init__(self) -> None:
+        self._tables: defaultdict[str, list[pa.Table]] = defaultdict(list)
+        self._ledger: list[Row] = []
+        self._row_count = 0
+
+    def add(self, batch: Batch) -> None:
+        """Take the rows of *batch*."""
+        for name, rows in batch.items():
+            if isinstance(rows, dict):
+                self._ledger.append(rows)
+            else:
+                self._tables[name].append(rows)
+                self._row_count += rows.num_rows
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is gathered is to be handed on before there is more."""
+        return self._row_count >= _ROWS_AT_ONCE
+
+    def hand_on(self) -> Iterator[DataItemWithMeta]:
+        """Yield what is gathered, one Arrow table for each table of the warehouse."""
+        tables, ledger = self._tables, self._ledger
+        self._tables, self._ledger, self._row_count = defaultdict(list), [], 0
+        for name, rows in tables.items():
+            yield with_merge_hints(TABLES[name], pa.concat_tables(rows))
+        if ledger:
+            yield with_merge_hints(LISTINGS, rows_of_listings(ledger))
 
 
 class _Load:
-    """What the listings of one load share: its id, what the warehouse knows, and the numbers of rejected records."""
+    """What the listings of one load share: its id, what the warehouse knows, and rows not handed on yet."""
 
     def __init__(self, run_id: str, recall: Recall) -> None:
         self.run_id = run_id
         self.recall = recall
         self.positions: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+        self.gathered = _Gathered()
         self.has_begun = False
 
 
@@ -82,7 +119,10 @@ class Loads:
             # Closed on their own: the other listings of an account go on when these are left off.
             listings = [replace(listing, client=listing.client.branch()) for listing in listings]
             readers = [self._reader_of(listing, load) for listing in listings]
-            feeds = [stack.enter_context(closing(prefetch(each.iter_batches(), each.outcome.name))) for each in readers]
+            pool = stack.enter_context(ThreadPoolExecutor(FEEDS_AT_ONCE))
+            feeds = [
+                stack.enter_context(closing(prefetch(each.iter_batches(), each.outcome.name, pool))) for each in readers
+            ]
             # Before the threads are joined: whoever leaves off in the middle does not wait for what they wait for.
             for listing in listings:
                 stack.callback(listing.client.close)
@@ -90,8 +130,12 @@ class Loads:
                 if batch is None:
                     yield None
                     continue
-                for name, rows in batch.items():
-                    yield with_merge_hints(TABLES[name], rows)
+                load.gathered.add(batch)
+                if load.gathered.is_full:
+                    yield from load.gathered.hand_on()
+            # The last to end hands on what the others have left, so that listings by the hundred cost as one.
+            if load.recall.has_one_user:
+                yield from load.gathered.hand_on()
         for reader in readers:
             if self._outcomes is None and reader.outcome.error is not None:
                 raise reader.outcome.error

@@ -1,5 +1,5 @@
 """
-Run iterators in threads of their own, each a few items ahead of its reader, and read several of them round robin.
+Run iterators in threads, each a few items ahead of its reader, and read several of them round robin.
 
 In:     iterators that wait, for the network as a rule.
 Out:    the items of each, its end or its error, in order; None while there is none yet.
@@ -10,15 +10,20 @@ Never:  what resolves dlt's configuration. dlt resolves it in contexts that the 
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Executor, wait
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
 # Enough to keep the thread busy while a batch is written, few enough to bound memory.
 ITEMS_AHEAD: Final = 2
+# How many to read at once, each in a thread. Enough that listings by the hundred, which wait for the network most of
+# their time, are read in seconds; a thread of its own for each would cost as much as what it reads.
+FEEDS_AT_ONCE: Final = 16
 _POLL_SECONDS: Final = 0.05
 
 
@@ -30,15 +35,17 @@ class _End:
 
 
 class _Feed(Generic[T]):
-    def __init__(self, items: Iterator[T], name: str) -> None:
+    def __init__(self, items: Iterator[T], name: str, pool: Executor) -> None:
         self._items = items
+        self._name = name
         self._ready: queue.Queue[T | _End] = queue.Queue(ITEMS_AHEAD)
         self._is_stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._ended = pool.submit(self._run)
 
     def _run(self) -> None:
         end = _End()
+        thread = threading.current_thread()
+        thread.name, name_before = self._name, thread.name
         try:
             for item in self._items:
                 if not self._put(item):
@@ -47,6 +54,7 @@ class _Feed(Generic[T]):
             end = _End(error)
         if isinstance(self._items, Generator):
             self._items.close()
+        thread.name = name_before
         self._put(end)
 
     def _put(self, item: T | _End) -> bool:
@@ -67,17 +75,17 @@ class _Feed(Generic[T]):
 
     def stop(self) -> None:
         self._is_stopped.set()
-        self._thread.join()
+        wait([self._ended])
 
 
-def prefetch(items: Iterator[T], name: str) -> Generator[T | None]:
+def prefetch(items: Iterator[T], name: str, pool: Executor) -> Generator[T | None]:
     """
-    Iterate *items* in a thread called *name* and yield each, or None while none is ready, which dlt takes for "later".
+    Iterate *items* in a thread of *pool* and yield each, or None while none is ready, which dlt takes for "later".
 
-    An error of *items* is raised here. Closing the generator stops the thread after the item it is working on, and
-    closes *items* there.
+    Meanwhile the thread is called *name*. An error of *items* is raised here. Closing the generator ends the work in
+    the thread after the item it is at, and closes *items* there.
     """
-    feed = _Feed(items, name)
+    feed = _Feed(items, name, pool)
     try:
         while not isinstance(item := feed.take(), _End):
             yield item
@@ -87,9 +95,14 @@ def prefetch(items: Iterator[T], name: str) -> Generator[T | None]:
         feed.stop()
 
 
-def round_robin(feeds: Iterable[Iterator[T | None]]) -> Iterator[T | None]:
-    """Yield the items of all *feeds*, one of each in turn, and None after a round in which none was ready."""
-    under_way = list(feeds)
+def round_robin(feeds: Iterable[Iterator[T | None]], at_once: int = FEEDS_AT_ONCE) -> Iterator[T | None]:
+    """
+    Yield the items of all *feeds*, one of each in turn, and None after a round in which none was ready.
+
+    No more than *at_once* are under way: the next begins when one has ended.
+    """
+    waiting = iter(feeds)
+    under_way = list(itertools.islice(waiting, at_once))
     while under_way:
         is_idle = True
         for feed in under_way.copy():
@@ -97,6 +110,7 @@ def round_robin(feeds: Iterable[Iterator[T | None]]) -> Iterator[T | None]:
                 item = next(feed)
             except StopIteration:
                 under_way.remove(feed)
+                under_way += itertools.islice(waiting, 1)
                 continue
             if item is not None:
                 is_idle = False

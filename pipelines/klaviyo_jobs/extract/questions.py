@@ -125,14 +125,14 @@ class Questions:
     def __init__(self, pipeline: Pipeline | None) -> None:
         self._pipeline = pipeline
         self._client: SqlClientBase[Any] | None = None
-        self._user_count = 0
+        self.user_count = 0
         self._lock = threading.Lock()
         self._is_empty: dict[tuple[str, str], bool] = {}
 
     @property
     def is_open(self) -> bool:
         """Whether somebody reads."""
-        return self._user_count > 0
+        return self.user_count > 0
 
     def enter(self) -> None:
         """Open the connection, unless it is open."""
@@ -140,11 +140,11 @@ class Questions:
             client = self._pipeline.sql_client()
             client.open_connection()
             self._client = client
-        self._user_count += 1
+        self.user_count += 1
 
     def leave(self) -> None:
         """Close the connection, unless others still read."""
-        self._user_count -= 1
+        self.user_count -= 1
         if not self.is_open and self._client is not None:
             client, self._client = self._client, None
             client.close_connection()

@@ -31,6 +31,9 @@ from klaviyo_jobs.model.tables import (
 RAW_BYTES: Final = 1024 * 1024
 
 
+Row = dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class RowContext:
     """Where rows come from: the columns that all rows of one listing share."""
@@ -210,17 +213,21 @@ def rows_of_faults(context: RowContext, faults: Sequence[tuple[int, str, Fault]]
     )
 
 
-def row_of_listing(context: RowContext, **columns: Any) -> pa.Table:
+def row_of_listing(context: RowContext, **columns: Any) -> Row:
     """Return the one row that a listing leaves in the ledger."""
-    return _arrow(
-        LISTINGS,
-        1,
-        account=context.account,
-        job_kind=context.kind.name,
-        run_id=context.run_id,
-        api_revision=context.api_revision,
+    return {
+        "account": context.account,
+        "job_kind": context.kind.name,
+        "run_id": context.run_id,
+        "api_revision": context.api_revision,
         **columns,
-    )
+    }
+
+
+def rows_of_listings(rows: Sequence[Row]) -> pa.Table:
+    """Return the *rows* of the ledger."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return _arrow(LISTINGS, len(rows), **{name: [row.get(name) for row in rows] for name in names})
 
 
 def rows_of_vanished(stored: pa.Table, run_id: str, vanished_at: dt.datetime) -> pa.Table:

@@ -138,8 +138,8 @@ def _resources_of(
     loads = Loads(listings, tables_of(listings), outcomes, on_recalled)
 
     @dlt.transformer
-    def with_details(listing: Listing) -> Iterator[DataItemWithMeta | None]:
-        yield from loads.iter_rows([listing])
+    def with_details(listings: Sequence[Listing]) -> Iterator[DataItemWithMeta | None]:
+        yield from loads.iter_rows(listings)
 
     @dlt.resource
     def listed(listings: Sequence[Listing]) -> Iterator[DataItemWithMeta | None]:
@@ -147,7 +147,8 @@ def _resources_of(
 
     for kind, of_accounts in by_kind.items():
         if of_accounts[0].includes:
-            parent = dlt.resource(of_accounts, name=kind.listing_name, selected=False)
+            # One item: the accounts are read side by side, over one connection.
+            parent = dlt.resource([of_accounts], name=kind.listing_name, selected=False)
             yield parent
             yield parent | with_details.with_name(kind.resource_name)
         else:

@@ -100,6 +100,8 @@ def open_copy(path: Path, *, memory_limit: str | None = None) -> Connection:
 
 def knows_zone(zone: str, connection: Connection | None = None) -> bool:
     """Tell whether the database knows the time zone *zone*; any connection will do."""
+    if zone == "UTC":  # without a database: to open one takes a fiftieth of a quiet run
+        return True
     try:
         with nullcontext(connection) if connection else duckdb.connect() as asked:
             asked.execute("select current_timestamp at time zone ?", [zone])
