@@ -13,6 +13,7 @@ import pytest
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
+from klaviyo_jobs.addresses import origin_of
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.settings import (
@@ -20,7 +21,6 @@ from klaviyo_jobs.settings import (
     Settings,
     check_base_url,
     check_revision,
-    origin_of,
     read_check_settings,
     read_settings,
     resolve_keys,
@@ -365,3 +365,42 @@ def test_a_threshold_is_a_number_that_can_be_reached(value: float) -> None:
     assert_setting_error(
         caught.value, f"max_failed_share is {value}.", "set a number from 0 up, or remove the setting."
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("512MB", 512_000_000), ("2GB", 2_000_000_000), ("1.5 GiB", 1_610_612_736), (" 300000 kb ", 300_000_000)],
+)
+def test_a_memory_limit_is_a_number_with_a_unit(text: str, size: int) -> None:
+    """Units of 1000, or of 1024 with an i; the database has half of it."""
+    settings = Settings(memory_limit=text)
+
+    assert (settings.memory.limit_bytes, settings.memory.database_bytes) == (size, size // 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("512", "memory_limit '512' is not a size."),
+        ("half", "memory_limit 'half' is not a size."),
+        ("255MB", "memory_limit '255MB' is too little."),
+    ],
+)
+def test_a_memory_limit_that_cannot_be_kept_to_is_refused(
+    text: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a unit nobody knows what is meant; below the least there is no room for what the command itself needs."""
+    monkeypatch.setenv(f"{PREFIX}MEMORY_LIMIT", text)
+
+    with pytest.raises(SettingError) as caught:
+        read_settings()
+
+    assert caught.value.message == message
+    assert caught.value.next_step == "set 256MB or more, e.g. 512MB or 2GB, or remove the setting."
+
+
+def test_the_folder_for_what_does_not_fit_may_begin_with_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As people type it."""
+    monkeypatch.setenv("HOME", "/home/someone")
+
+    assert Settings(temp_directory="~/spill").memory.spill_directory == Path("/home/someone/spill")

@@ -7,31 +7,29 @@ Out:    `Settings`, checked; API keys leave it as `ApiKey`, which never shows it
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
-import pendulum
 from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException, ConfigValueCannotBeCoercedException
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import SecretSentinel, TSecretStrValue
-from urllib3.util import parse_url
 
+from klaviyo_jobs.addresses import is_loopback, origin_of
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.model.kinds import ENTITIES, KINDS, JobKind
+from klaviyo_jobs.model.revisions import DEFAULT_REVISION, lifetime_of
 
 T = TypeVar("T", bound=BaseConfiguration)
 
 SECTIONS: Final = ("sources", "klaviyo_jobs")
 ENV_PREFIX: Final = "SOURCES__KLAVIYO_JOBS__"
 
-# The newest revision of which live answers were recorded (2026-09-04). 2026-10-15 has the same paths and attributes.
-DEFAULT_REVISION: Final = "2026-07-15"
 DEFAULT_BASE_URL: Final = "https://a.klaviyo.com"
 DEFAULT_ACCOUNT: Final = "default"
 DEFAULT_INCLUDE: Final = ("categories",)
@@ -40,10 +38,32 @@ DEFAULT_INCLUDE: Final = ("categories",)
 SECRET_URLS: Final = ("ping_url", "check_ping_url", "webhook_url")
 VIEW_SETTINGS: Final = ("reporting_timezone", "stuck_after_seconds", "jobs_in_progress_limit")
 
+# Below it Python, dlt and Arrow have no room beside the database.
+LEAST_MEMORY: Final = 256 * 10**6
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?)b")
 _REVISION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
-# Characters that a link of an API never has, and by which readers of addresses disagree on the host.
-_DISGUISE: Final = re.compile(r"[\\\s\x00-\x1f\x7f]")
-_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBounds:
+    """
+    How much memory the command may take, and where it puts what does not fit.
+
+    Attributes:
+        limit_bytes: What the whole process is made to keep to.
+        spill_directory: Where DuckDB writes what it has no memory for; beside its file if None.
+    """
+
+    limit_bytes: int = 512 * 10**6
+    spill_directory: Path | None = None
+
+    @property
+    def database_bytes(self) -> int:
+        """The database's part: half. Python with its libraries, and the rows on their way, have the other half."""
+        return self.limit_bytes // 2
+
+
+DEFAULT_MEMORY: Final = MemoryBounds()
 
 
 class ApiKey:
@@ -83,6 +103,8 @@ class Settings(BaseConfiguration):
     warehouse_wait_seconds: float = 10.0
     progress_seconds: float = 10.0
     bi_copy: str | None = None
+    memory_limit: str = "512MB"
+    temp_directory: str | None = None
     reporting_timezone: str = "UTC"
     stuck_after_seconds: int = 21600
     jobs_in_progress_limit: int = 500
@@ -96,11 +118,18 @@ class Settings(BaseConfiguration):
             _refuse_below(self, name, 0.1 if name == "progress_seconds" else 0)
         for name in SECRET_URLS:
             _refuse_insecure(name, getattr(self, name))
+        parse_memory_limit(self.memory_limit)
 
     @property
     def labels(self) -> list[str]:
         """The accounts whose keys are set, by their labels."""
         return [DEFAULT_ACCOUNT] if self.api_key else sorted(self.accounts or {})
+
+    @property
+    def memory(self) -> MemoryBounds:
+        """What bounds the memory of every command."""
+        folder = Path(self.temp_directory).expanduser().absolute() if self.temp_directory else None
+        return MemoryBounds(parse_memory_limit(self.memory_limit), folder)
 
     @property
     def of_views(self) -> dict[str, Any]:
@@ -220,6 +249,19 @@ def _refuse_insecure(name: str, url: str | None) -> None:
         )
 
 
+def parse_memory_limit(text: str) -> int:
+    """Return how many bytes *text* says, e.g. `512MB` or `2 GiB`; SettingError if it says none, or too few."""
+    match = _SIZE.fullmatch(text.strip().lower())
+    size = int(float(match[1]) * (1024 if match[3] else 1000) ** "bkmgt".index(match[2])) if match else None
+    if size is None or size < LEAST_MEMORY:
+        raise SettingError(
+            f"memory_limit {text!r} is {'not a size' if size is None else 'too little'}.",
+            data="nothing was read or written.",
+            next_step=f"set {LEAST_MEMORY // 10**6}MB or more, e.g. 512MB or 2GB, or remove the setting.",
+        )
+    return size
+
+
 def read_network_settings() -> NetworkSettings:
     """Resolve the network settings from dlt's configuration providers."""
     return _resolved(NetworkSettings())
@@ -316,27 +358,6 @@ def _refuse_unknown(what: str, setting: str, wanted: Sequence[str], known: Itera
         )
 
 
-def origin_of(url: str) -> tuple[str, str, int]:
-    """
-    Return scheme, host and port of *url*, the default port filled in, as the HTTP library will see them.
-
-    Raises:
-        ValueError: *url* is no absolute http(s) address, or is written so that two readers may see two hosts in it.
-    """
-    if _DISGUISE.search(url):
-        raise ValueError(f"{url!r} has characters that no address has")
-    parts = parse_url(url)
-    default_port = {"http": 80, "https": 443}.get(parts.scheme or "")
-    if default_port is None or not parts.host or parts.auth:
-        raise ValueError(f"{url!r} is no plain http(s) address")
-    return str(parts.scheme), parts.host.lower().strip("[]"), parts.port or default_port
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether *url* leads to this machine."""
-    return origin_of(url)[1] in _LOOPBACK
-
-
 def check_base_url(base_url: str) -> str:
     """Return *base_url* without a trailing slash; SettingError unless it is https, or http on this machine."""
     try:
@@ -354,32 +375,6 @@ def check_base_url(base_url: str) -> str:
             next_step="use https; plain http is for a server on this machine only.",
         )
     return base_url.rstrip("/")
-
-
-def lifetime_of(revision: str) -> tuple[dt.date, dt.date]:
-    """
-    Return when *revision* is deprecated and when it is retired: a year and two years after its date.
-
-    Source: Klaviyo's guide "API versioning and deprecation policy".
-    """
-    released = pendulum.from_format(revision[:10], "YYYY-MM-DD").date()
-    return released.add(years=1), released.add(years=2)
-
-
-def revision_problem(revision: str, today: dt.date) -> str | None:
-    """Return what is wrong with the age of *revision*, or None."""
-    deprecated_on, retired_on = lifetime_of(revision)
-    if today >= retired_on:
-        return (
-            f"revision {revision} is retired since {retired_on}: Klaviyo answers in the shape of the oldest one that "
-            f"is not, or refuses; set `revision` to {DEFAULT_REVISION}"
-        )
-    if today >= deprecated_on:
-        return (
-            f"revision {revision} is deprecated and will be retired on {retired_on}; set `revision` to "
-            f"{DEFAULT_REVISION}"
-        )
-    return None
 
 
 def check_revision(revision: str) -> str:

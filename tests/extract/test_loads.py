@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from klaviyo_jobs.extract.listing import ListingOutcome
 from klaviyo_jobs.extract.loads import Loads
@@ -44,7 +45,7 @@ def test_what_many_listings_leave_is_handed_over_as_one(sandbox: Sandbox, load: 
     accounts = {f"shop-{number}": sandbox.add_account(f"shop-{number}").key for number in range(20)}
     listings = build_listings(load.settings(api_key=None, accounts=accounts, kinds=["item-create"]))
 
-    items = [item for item in Loads(listings, [], [], None).iter_rows(listings) if item is not None]
+    items: list[Any] = [item for item in Loads(listings, [], [], None).iter_rows(listings) if item is not None]
 
     assert [sorted(item.data.column("account").to_pylist()) for item in items] == [sorted(accounts)]
 

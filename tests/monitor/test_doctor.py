@@ -96,11 +96,13 @@ def test_a_healthy_installation(sandbox: Sandbox, tmp_path: Path) -> None:
         "ok    revision   RECENT is stable until A-YEAR-LATER",
         "ok    clock      this machine's clock agrees with Klaviyo's",
         "ok    warehouse  /folder/warehouse.duckdb does not exist yet; a run can make it",
+        "ok    memory     the command keeps to 512 MB; the database takes up to 256 MB of them, and writes what does not "
+        "fit to /folder/warehouse.duckdb.tmp",
         "ok    lock       no run holds the warehouse",
         "ok    disk       SPACE free in /folder",
         "ok    versions   VERSIONS",
         "",
-        "14 ok, 0 warnings, 0 failed.",
+        "15 ok, 0 warnings, 0 failed.",
     ]
     assert list(tmp_path.glob("*")) == []
 
@@ -143,7 +145,7 @@ def test_json_is_one_object_with_stable_keys(sandbox: Sandbox, tmp_path: Path) -
     checks = diagnosis.pop("checks")
     assert [check["name"] for check in checks] == [
         *["setting"] * 5,
-        *["api", "key", "scope", "limits", "revision", "clock", "warehouse", "lock", "disk", "versions"],
+        *["api", "key", "scope", "limits", "revision", "clock", "warehouse", "memory", "lock", "disk", "versions"],
     ]
     assert checks[6] == {
         "name": "key",
@@ -173,7 +175,7 @@ def test_json_is_one_object_with_stable_keys(sandbox: Sandbox, tmp_path: Path) -
         "media_type": "application/vnd.api+json",
         "revision": None,
     }
-    assert diagnosis == {"exit_code": 0, "ok_count": 15, "warn_count": 0, "fail_count": 0}
+    assert diagnosis == {"exit_code": 0, "ok_count": 16, "warn_count": 0, "fail_count": 0}
 
 
 # Where settings come from.

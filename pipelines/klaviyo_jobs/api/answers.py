@@ -16,7 +16,7 @@ import pendulum
 
 from klaviyo_jobs.api.body import first_detail, printable
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, RevisionError, StatusError
-from klaviyo_jobs.settings import DEFAULT_REVISION
+from klaviyo_jobs.model.revisions import DEFAULT_REVISION
 
 UNUSED: Final = "nothing of this answer was used."
 

@@ -19,12 +19,12 @@ from typing import Annotated
 import msgspec
 import pendulum
 
+from klaviyo_jobs.addresses import origin_of
 from klaviyo_jobs.api.client import Answer, Client, Meter
 from klaviyo_jobs.errors import PagingError, StatusError
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.kinds import JobKind
 from klaviyo_jobs.model.values import MOST_ELEMENTS
-from klaviyo_jobs.settings import origin_of
 
 
 class Links(msgspec.Struct):

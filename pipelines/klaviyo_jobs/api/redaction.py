@@ -15,7 +15,8 @@ from typing import Final
 import requests
 from requests.auth import AuthBase
 
-from klaviyo_jobs.settings import ApiKey, origin_of
+from klaviyo_jobs.addresses import origin_of
+from klaviyo_jobs.settings import ApiKey
 
 
 class KeyAuth(AuthBase):

@@ -61,7 +61,8 @@ CLOCK: Final = "2026-11-20T12:00:00Z"
 @contextmanager
 def sandbox_settings(world: str = "demo") -> Iterator[Settings]:
     """Start a sandbox that serves *world*, yield settings that read it, and end it."""
-    from klaviyo_jobs.settings import DEFAULT_INCLUDE, DEFAULT_REVISION, Settings
+    from klaviyo_jobs.model.revisions import DEFAULT_REVISION
+    from klaviyo_jobs.settings import DEFAULT_INCLUDE, Settings
 
     command = [sys.executable, "-m", "klaviyo_sandbox", "--world", world, "--clock", CLOCK, "--until-stdin-closes"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603

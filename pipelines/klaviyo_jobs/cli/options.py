@@ -26,12 +26,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 @contextmanager
 def open_views(path: Path, settings: Settings) -> Iterator[Connection]:
     """Open the warehouse for reading its views."""
-    from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
+    from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse, warehouse_errors
     from klaviyo_jobs.warehouse.views import views_needed
 
-    wait_seconds = settings.warehouse_wait_seconds
     with (
-        open_warehouse(path, must_exist=True, read_only=True, wait_seconds=wait_seconds) as connection,
+        open_warehouse(
+            path, settings.memory, must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds
+        ) as connection,
+        warehouse_errors(path),
         views_needed(path),
     ):
         yield connection

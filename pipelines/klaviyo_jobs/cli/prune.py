@@ -29,9 +29,10 @@ def prune_command(
     from klaviyo_jobs.warehouse.lock import RunLock
     from klaviyo_jobs.warehouse.prune import parse_age, prune
 
-    path = warehouse_path(warehouse, read_settings())
+    settings = read_settings()
+    path = warehouse_path(warehouse, settings)
     age = parse_age(older_than)
-    with RunLock(path, []), open_warehouse(path, must_exist=True) as connection:
+    with RunLock(path, []), open_warehouse(path, settings.memory, must_exist=True) as connection:
         counts = prune(connection, age, with_jobs=jobs, is_dry_run=dry_run)
     if as_json:
         print(json.dumps({"is_dry_run": dry_run, "rows": counts}))

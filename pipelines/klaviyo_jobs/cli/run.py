@@ -113,7 +113,7 @@ def _show_plan(
     from klaviyo_jobs.runs.plan import least_seconds_of, plan_run
 
     listings = build_listings(settings, labels=labels, full_refresh=full_refresh)
-    outcomes = plan_run(listings, warehouse)
+    outcomes = plan_run(listings, warehouse, settings.memory)
     list_calls = sum(outcome.page_count for outcome in outcomes)
     detail_calls = sum(outcome.detail_count for outcome in outcomes)
     seconds = least_seconds_of(outcomes)

@@ -16,7 +16,7 @@ def views_command(warehouse: WarehouseOption = None) -> None:
 
     settings = read_settings()
     path = warehouse_path(warehouse, settings)
-    with open_warehouse(path, must_exist=True) as connection:
+    with open_warehouse(path, settings.memory, must_exist=True) as connection:
         add_missing_columns(connection)
         names = apply_views(connection, **settings.of_views)
         comments = dict(

@@ -49,7 +49,7 @@ Batch = dict[str, pa.Table | Row]
 
 # A batch costs dlt a few milliseconds whatever its size, and its rows stay in memory until it is full.
 BATCH_JOBS: Final = 1000
-BATCH_CHILDREN: Final = 200_000
+BATCH_CHILDREN: Final = 100_000
 # Seconds that an answer may take before the threads that read details no longer fill the burst limit.
 _ANSWER_SECONDS: Final = 0.35
 

@@ -20,10 +20,10 @@ from klaviyo_jobs.api.client import Client
 from klaviyo_jobs.extract.listing import Listing, ListingOutcome
 from klaviyo_jobs.extract.loads import Loads
 from klaviyo_jobs.model.kinds import JobKind
+from klaviyo_jobs.model.revisions import DEFAULT_REVISION
 from klaviyo_jobs.model.tables import ENTITY_TABLES, TABLES, Table
 from klaviyo_jobs.settings import (
     DEFAULT_BASE_URL,
-    DEFAULT_REVISION,
     Settings,
     check_base_url,
     check_revision,

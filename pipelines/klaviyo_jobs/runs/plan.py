@@ -26,12 +26,15 @@ from klaviyo_jobs.extract.listing import Listing, ListingOutcome, ListingReader
 from klaviyo_jobs.extract.rows import RowContext
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.model.kinds import RateLimit
+from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, destination_of, open_warehouse
 
 _LISTINGS_AT_ONCE: Final = 16
 
 
-def plan_run(listings: Sequence[Listing], warehouse: Path) -> list[ListingOutcome]:
+def plan_run(
+    listings: Sequence[Listing], warehouse: Path, memory: MemoryBounds = DEFAULT_MEMORY
+) -> list[ListingOutcome]:
     """
     Read *listings*, compare them with *warehouse* and count what a run would do.
 
@@ -41,11 +44,11 @@ def plan_run(listings: Sequence[Listing], warehouse: Path) -> list[ListingOutcom
     with ExitStack() as stack:
         pipeline = None
         if warehouse.exists():
-            open_warehouse(warehouse, read_only=True).close()
+            open_warehouse(warehouse, memory, read_only=True).close()
             pipeline = dlt.pipeline(
                 SCHEMA_NAME,
                 pipelines_dir=stack.enter_context(tempfile.TemporaryDirectory(prefix="klaviyo-jobs-")),
-                destination=destination_of(warehouse, read_only=True),
+                destination=destination_of(warehouse, memory, read_only=True),
                 dataset_name=RAW_SCHEMA,
             )
         recall = stack.enter_context(Recall(pipeline, [listing.key for listing in listings]))

@@ -29,6 +29,7 @@ from klaviyo_jobs.model.kinds import KINDS, JobKind
 from klaviyo_jobs.model.parse import DetailBody, parse_detail, parse_page
 from klaviyo_jobs.model.records import Resource
 from klaviyo_jobs.model.tables import ENTITY_TABLES, JOB_OBSERVATIONS, JOBS, REJECTED_RECORDS, SEEN_RANK, TABLES
+from klaviyo_jobs.settings import MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, open_warehouse
 from klaviyo_jobs.warehouse.load import load
 
@@ -61,7 +62,7 @@ class _Readable:
     resources: list[tuple[str, Resource]] = field(default_factory=list)
 
 
-def replay_rejected(warehouse: Path, working_directory: Path) -> Replayed:
+def replay_rejected(warehouse: Path, working_directory: Path, memory: MemoryBounds) -> Replayed:
     """
     Read every rejected record of *warehouse* again.
 
@@ -74,7 +75,7 @@ def replay_rejected(warehouse: Path, working_directory: Path) -> Replayed:
     readable: dict[tuple[str, JobKind, str], _Readable] = defaultdict(_Readable)
     places: dict[tuple[str, JobKind, str], _Readable] = {}
     settled: list[tuple[Any, ...]] = []
-    with open_warehouse(warehouse, must_exist=True) as connection:
+    with open_warehouse(warehouse, memory, must_exist=True) as connection:
         for key, account, kind, revision, endpoint, raw, rejected_at in _rejected(connection):
             replayed.record_count += 1
             into = readable[account, kind, revision]
@@ -84,9 +85,9 @@ def replay_rejected(warehouse: Path, working_directory: Path) -> Replayed:
     replayed.job_count = sum(len(found.seen) for found in readable.values())
     replayed.resource_count = sum(len(found.resources) for found in readable.values())
     if replayed.job_count or replayed.resource_count:
-        load(_build_source(readable), warehouse, working_directory / "replay")
+        load(_build_source(readable), warehouse, working_directory / "replay", memory)
     if settled:
-        with open_warehouse(warehouse) as connection:
+        with open_warehouse(warehouse, memory) as connection:
             marks = " and ".join(f"{column} = ?" for column in _KEY)
             connection.executemany(f"delete from {RAW_SCHEMA}.{REJECTED_RECORDS.name} where {marks}", settled)
     return replayed

@@ -25,11 +25,12 @@ from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, PartialError
 from klaviyo_jobs.extract.listing import ListingOutcome
 from klaviyo_jobs.extract.source import build_listings, build_source, tables_of
 from klaviyo_jobs.log import LOGGER
+from klaviyo_jobs.model.revisions import revision_problem
 from klaviyo_jobs.monitor.check import describe, run_sql_checks
 from klaviyo_jobs.runs.replay import Replayed, replay_rejected
 from klaviyo_jobs.runs.signals import Stop, stoppable
 from klaviyo_jobs.runs.steps import Step
-from klaviyo_jobs.settings import Settings, revision_problem
+from klaviyo_jobs.settings import Settings
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
     Connection,
@@ -173,6 +174,7 @@ def run(
     """
     started, started_at = time.monotonic(), pendulum.now("UTC")
     outcomes: list[ListingOutcome] = []
+    memory = settings.memory
     listings = build_listings(settings, labels=labels, full_refresh=full_refresh)
     names = [(listing.client.account, listing.kind.name) for listing in listings]
     if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
@@ -191,16 +193,16 @@ def run(
             enter = _Steps(stop, lock).enter
             enter(Step.RECOVER)
             # Held open until the end: whoever opens the file in the middle is refused, instead of failing the load.
-            with open_warehouse(warehouse, wait_seconds=settings.warehouse_wait_seconds) as connection:
+            with open_warehouse(warehouse, memory, wait_seconds=settings.warehouse_wait_seconds) as connection:
                 for note in lock.ended:
                     LOGGER.warning("an earlier run did not come to its end: %s", note.ending)
                 add_missing_columns(connection)
                 if watch is not None:
                     watch(outcomes)
-                replayed = replay_rejected(warehouse, working_directory) if replays else None
+                replayed = replay_rejected(warehouse, working_directory, memory) if replays else None
                 enter(Step.RECALL)
                 source = build_source(listings, outcomes, partial(enter, Step.EXTRACT))
-                loaded = load(source, warehouse, working_directory / "load", on_load=partial(enter, Step.LOAD))
+                loaded = load(source, warehouse, working_directory / "load", memory, on_load=partial(enter, Step.LOAD))
                 mark_contract(connection)
                 enter(Step.VIEWS)
                 views = apply_views(connection, **settings.of_views)
@@ -212,7 +214,7 @@ def run(
                 lock.forget_ended()
             if settings.bi_copy:
                 enter(Step.PUBLISH)
-                publish(warehouse, Path(settings.bi_copy).absolute())
+                publish(warehouse, Path(settings.bi_copy).absolute(), memory)
             enter(Step.UNLOCK)
     return RunSummary(
         run_id=loaded.run_id,

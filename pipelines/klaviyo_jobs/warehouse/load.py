@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import dlt
+import pyarrow as pa
 from dlt.common.runtime.telemetry import stop_telemetry
 from dlt.common.schema.typing import VERSION_TABLE_NAME
 from dlt.destinations.sql_client import SqlClientBase
@@ -21,6 +22,7 @@ from dlt.extract import DltSource
 
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.model.tables import TABLES
+from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, destination_of, warehouse_errors
 
 # What a load sets in dlt unless the user has set it: dlt's own name of the setting, and the value.
@@ -49,13 +51,19 @@ class Loaded:
 
 
 def load(
-    source: DltSource, warehouse: Path, working_directory: Path, *, on_load: Callable[[str], None] | None = None
+    source: DltSource,
+    warehouse: Path,
+    working_directory: Path,
+    memory: MemoryBounds = DEFAULT_MEMORY,
+    *,
+    on_load: Callable[[str], None] | None = None,
 ) -> Loaded:
     """
     Extract *source* and merge it into the DuckDB file *warehouse*.
 
     Args:
         working_directory: A folder for dlt's files, in which it finds none of an earlier load.
+        memory: What the database may take.
         on_load: Called with the run id when all is extracted and loading begins.
     Raises:
         WarehouseError: The warehouse could not be written; what it held before it still holds.
@@ -65,10 +73,11 @@ def load(
         pipeline = dlt.pipeline(
             SCHEMA_NAME,
             pipelines_dir=str(working_directory),
-            destination=destination_of(warehouse),
+            destination=destination_of(warehouse, memory),
             dataset_name=RAW_SCHEMA,
         )
         run_id = pipeline.extract(source).loads_ids[0]
+        _release_memory()
         if on_load is not None:
             on_load(run_id)
         counts = pipeline.normalize().row_counts
@@ -77,6 +86,12 @@ def load(
             _forget_old_schemas(client, pipeline.default_schema.stored_version_hash)
             rows = _count_rows(client, run_id, [name for name in TABLES if name in counts])
     return Loaded(run_id, rows)
+
+
+def _release_memory() -> None:
+    """Give back what reading has left unused, before the database takes its part: a hundred megabytes and more."""
+    for pool in (pa.default_memory_pool(), pa.system_memory_pool()):
+        pool.release_unused()
 
 
 def set_dlt_defaults() -> None:

@@ -25,13 +25,14 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.model.tables import JOBS
+from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
     VIEW_SCHEMA,
@@ -44,13 +45,10 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
     warehouse_errors,
 )
 
-# Checking a copy must not need more memory than a small machine has: with what the command needs itself, 300 MB. DuckDB
-# spills to disk beyond it; what cannot be spilled is tried again without a limit.
-_CHECK_MEMORY: Final = "96MB"
 # DuckDB's operators that hand on each row as it comes; of others the first row may take reading a whole table.
 _STREAMING: Final = {"SEQ_SCAN", "DUMMY_SCAN", "PROJECTION", "LIMIT", "STREAMING_LIMIT"}
 _OPERATOR: Final = re.compile(r'"name": "([^"]*)"')
-_ROWS_AT_ONCE: Final = 100_000
+_ROWS_AT_ONCE: Final = 20_000
 _COPY_BYTES: Final = 1 << 30
 # The end of the names of temporary files.
 _TEMPORARY: Final = ".new"
@@ -79,6 +77,7 @@ class Published:
 def publish(
     warehouse: Path,
     target: Path,
+    memory: MemoryBounds = DEFAULT_MEMORY,
     *,
     verifies: bool = False,
     force: bool = False,
@@ -91,6 +90,7 @@ def publish(
     Args:
         warehouse: The DuckDB file; opened for writing for a moment, to complete it.
         target: The copy; whatever is there is replaced by one rename.
+        memory: What the database may take.
         verifies: Whether every view is read to its end before the copy is put in place.
         force: Replace a copy that holds jobs by one that holds none.
         keep: How many earlier copies stay, as `<name>.1` (the newest), `<name>.2`, ...
@@ -106,14 +106,14 @@ def publish(
             next_step="name another file.",
         )
     check_place(target)
-    with open_warehouse(warehouse, must_exist=True) as connection:
+    with open_warehouse(warehouse, memory, must_exist=True) as connection:
         connection.execute("checkpoint")
     with warehouse_errors(target), _folder_of(target), _beside(target) as temporary:
         _copy(warehouse, temporary)
         temporary.chmod(0o444)
         with ThreadPoolExecutor(1) as pool:  # the disk's part of the work, beside the processor's
             synced = pool.submit(_sync, temporary)
-            views, job_count = _check(temporary, verifies)
+            views, job_count = _check(temporary, memory, verifies)
             synced.result()
         if job_count == 0 and not force and _holds_jobs(target):
             raise WarehouseError(
@@ -121,7 +121,7 @@ def publish(
                 data="the copy is as it was.",
                 next_step="check that it is the right warehouse; publish with --force if it is.",
             )
-        files = _write_parquet(temporary, parquet, views) if parquet is not None else []
+        files = _write_parquet(temporary, parquet, views, memory) if parquet is not None and views else []
         size = temporary.stat().st_size
         _keep_earlier(target, keep)
         with suppress(FileNotFoundError):
@@ -144,20 +144,19 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _check(copy: Path, verifies: bool) -> tuple[list[str], int]:
+def _check(copy: Path, memory: MemoryBounds, verifies: bool) -> tuple[list[str], int]:
     """Open *copy* as a reader will, try every view and table, and return the views and the number of jobs."""
     try:
-        with open_copy(copy, memory_limit=_CHECK_MEMORY) as connection:
+        with open_copy(copy, memory) as connection:
             views = _names(connection, "select view_name from duckdb_views() where schema_name = ?", VIEW_SCHEMA)
             tables = _names(connection, "select table_name from duckdb_tables() where schema_name = ?", RAW_SCHEMA)
             for name in [f'{RAW_SCHEMA}."{table}"' for table in tables] + [f'{VIEW_SCHEMA}."{view}"' for view in views]:
                 _try(connection, f"select * from {name} limit 1")
             [(job_count,)] = connection.execute(f"select count(*) from {RAW_SCHEMA}.{JOBS.name}").fetchall()
         if verifies:
-            try:
-                _read_views(copy, views, _CHECK_MEMORY)
-            except OutOfMemoryError:
-                _read_views(copy, views, None)
+            _read_views(copy, views, memory)
+    except OutOfMemoryError:
+        raise
     except DatabaseError as error:
         raise WarehouseError(
             f"the copy is not sound: {str(error).splitlines()[0]}",
@@ -178,9 +177,9 @@ def _names(connection: Connection, query: str, schema: str) -> list[str]:
     return sorted(name for (name,) in connection.execute(query, [schema]).fetchall())
 
 
-def _read_views(copy: Path, views: list[str], memory_limit: str | None) -> None:
+def _read_views(copy: Path, views: list[str], memory: MemoryBounds) -> None:
     """Read every view of *copy* to its end."""
-    with open_copy(copy, memory_limit=memory_limit) as connection:
+    with open_copy(copy, memory) as connection:
 
         def read_view(name: str) -> bool:
             """Tell whether the memory was enough beside the others."""
@@ -212,19 +211,33 @@ def _holds_jobs(copy: Path) -> bool:
         return False  # no copy, or none of ours
 
 
-def _write_parquet(copy: Path, folder: Path, views: list[str]) -> list[Path]:
+def _write_parquet(copy: Path, folder: Path, views: list[str], memory: MemoryBounds) -> list[Path]:
+    """Write every view to a file of its own in *folder*, and put them in place when all are written."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    with open_copy(copy, memory_limit=_CHECK_MEMORY) as connection:
-        for name in views:
-            target = folder / f"{name}.parquet"
-            with _folder_of(target), _beside(target) as temporary:
-                connection.sql(f"from {VIEW_SCHEMA}.{name}").write_parquet(str(temporary))
-                temporary.chmod(0o444)
-                _sync(temporary)
-                temporary.replace(target)
-            files.append(target)
-    return files
+    targets = [folder / f"{name}.parquet" for name in views]
+    with _folder_of(*targets), ExitStack() as stack:
+        written = {target: stack.enter_context(_beside(target)) for target in targets}
+        with open_copy(copy, memory) as connection:
+            # In the order of the rows, all of a view's would be held back.
+            connection.execute("set preserve_insertion_order = false")
+            for name, temporary in zip(views, written.values(), strict=True):
+                _write_view(connection, name, temporary)
+        for temporary in written.values():
+            temporary.chmod(0o444)
+            _sync(temporary)
+        for target, temporary in written.items():
+            temporary.replace(target)
+    return targets
+
+
+def _write_view(connection: Connection, name: str, target: Path) -> None:
+    view = connection.sql(f'from {VIEW_SCHEMA}."{name}"')
+    try:
+        view.write_parquet(str(target))
+    except OutOfMemoryError:
+        # Each thread holds rows of its own.
+        connection.execute("set threads = 1")
+        view.write_parquet(str(target))
 
 
 def _keep_earlier(target: Path, keep: int) -> None:
@@ -254,19 +267,21 @@ def _replace(target: Path, temporary: Path) -> None:
 
 
 @contextmanager
-def _folder_of(target: Path) -> Iterator[None]:
+def _folder_of(*targets: Path) -> Iterator[None]:
     """
-    Take part in a lock of the target's folder; if nobody else does, delete first what killed publishers left there.
+    Take part in a lock of the targets' folder; if nobody else does, delete first what killed publishers left there.
 
     Where folders cannot be locked, as on NFS, nothing is deleted.
     """
-    descriptor = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
+    folder = targets[0].parent
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with suppress(OSError):
             with suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for left in target.parent.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}"):
-                    left.unlink(missing_ok=True)
+                for target in targets:
+                    for left in folder.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}"):
+                        left.unlink(missing_ok=True)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
     finally:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.request import Request, urlopen
 
-from klaviyo_jobs.settings import DEFAULT_REVISION
+from klaviyo_jobs.model.revisions import DEFAULT_REVISION
 from klaviyo_sandbox import Job, JobError, RawJob, Sandbox, related_id
 from support.loads import HOUR, NOW, WEEK
 

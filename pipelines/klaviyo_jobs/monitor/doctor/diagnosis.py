@@ -19,10 +19,18 @@ import pendulum
 from klaviyo_jobs import __version__
 from klaviyo_jobs.errors import KlaviyoJobsError
 from klaviyo_jobs.monitor.doctor.api import call_all, check_api
-from klaviyo_jobs.monitor.doctor.machine import PACKAGES, check_disk, check_lock, check_versions, check_warehouse
+from klaviyo_jobs.monitor.doctor.machine import (
+    PACKAGES,
+    check_disk,
+    check_lock,
+    check_memory,
+    check_versions,
+    check_warehouse,
+)
 from klaviyo_jobs.monitor.doctor.result import Diagnosis, DoctorCheck, failed_check, masked
 from klaviyo_jobs.monitor.doctor.settings import check_settings, find_problems, read_all_settings
 from klaviyo_jobs.settings import (
+    DEFAULT_MEMORY,
     Settings,
 )
 
@@ -37,20 +45,25 @@ def diagnose(*, warehouse: Path | None = None, labels: Sequence[str] | None = No
     """
     diagnosis = Diagnosis(pendulum.now("UTC"))
     checks: list[DoctorCheck] = []
-    path = warehouse or Path(Settings().warehouse)
+    path, memory = warehouse or Path(Settings().warehouse), DEFAULT_MEMORY
     try:
         settings, network, diagnosis.origins = read_all_settings(warehouse)
     except KlaviyoJobsError as error:
         checks.append(failed_check("setting", error))
     else:
-        path = warehouse or Path(settings.warehouse)
+        path, memory = warehouse or Path(settings.warehouse), settings.memory
         problems = find_problems(settings, labels)
         checks += check_settings(diagnosis.origins, problems)
         if not problems:
             diagnosis.calls = call_all(settings, network, labels)
             checks += check_api(diagnosis, settings)
     path = path.absolute()
-    checks += [*check_warehouse(path), *check_lock(path), *check_disk(path)]
+    checks += [
+        *check_warehouse(path, memory),
+        *check_memory(path, memory),
+        *check_lock(path),
+        *check_disk(path),
+    ]
     diagnosis.versions = {
         "klaviyo-jobs": __version__,
         **{name: metadata.version(name) for name in PACKAGES},

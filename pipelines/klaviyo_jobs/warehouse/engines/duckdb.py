@@ -23,6 +23,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 
 from klaviyo_jobs.errors import WarehouseError, find_cause
 from klaviyo_jobs.log import LOGGER
+from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 
 RAW_SCHEMA: Final = "klaviyo_raw"
 VIEW_SCHEMA: Final = "klaviyo"
@@ -41,13 +42,19 @@ _HOLDER: Final = re.compile(r"lock is held in (\S+) \(PID (\d+)\)")
 
 
 def open_warehouse(
-    path: Path, *, must_exist: bool = False, read_only: bool = False, wait_seconds: float = 0.0
+    path: Path,
+    memory: MemoryBounds = DEFAULT_MEMORY,
+    *,
+    must_exist: bool = False,
+    read_only: bool = False,
+    wait_seconds: float = 0.0,
 ) -> Connection:
     """
     Open the DuckDB file, or say why that cannot be done.
 
     Args:
         path: The file; made if it is not there, unless it *must_exist*.
+        memory: What the database may take.
         read_only: Open it for reading, which any number of programs can do at once.
         wait_seconds: How long to wait for another program to close it.
     Raises:
@@ -58,7 +65,7 @@ def open_warehouse(
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
-            connection = duckdb.connect(str(path), read_only=read_only)
+            connection = _connect(path, memory, read_only=read_only)
             break
         except DatabaseError as error:
             holder = _HOLDER.search(str(error))
@@ -86,16 +93,29 @@ def transaction(connection: Connection) -> Iterator[None]:
     connection.commit()
 
 
-def open_copy(path: Path, *, memory_limit: str | None = None) -> Connection:
+def open_copy(path: Path, memory: MemoryBounds = DEFAULT_MEMORY) -> Connection:
     """
     Open a published copy as a reader does.
 
-    Args:
-        memory_limit: How much memory DuckDB may use, e.g. `96MB`; beyond it, it spills to disk where it can.
     Raises:
         DatabaseError: There is no such file, or it is no DuckDB file.
     """
-    return duckdb.connect(str(path), read_only=True, config={"memory_limit": memory_limit} if memory_limit else {})
+    return _connect(path, memory, read_only=True)
+
+
+def _connect(path: Path, memory: MemoryBounds, *, read_only: bool) -> Connection:
+    connection = duckdb.connect(str(path), read_only=read_only)
+    for name, value in _bounds_of(memory).items():
+        connection.execute(f"set global {name} = ?", [value])
+    return connection
+
+
+def _bounds_of(memory: MemoryBounds) -> dict[str, str]:
+    """Return what DuckDB is told of *memory*, by the names of its settings."""
+    bounds = {"memory_limit": f"{memory.database_bytes // 1000}KB"}
+    if memory.spill_directory is not None:
+        bounds["temp_directory"] = str(memory.spill_directory)
+    return bounds
 
 
 def knows_zone(zone: str, connection: Connection | None = None) -> bool:
@@ -132,7 +152,9 @@ class _Destination(dlt.destinations.duckdb):
         return self._resolved[asked]
 
 
-def destination_of(path: Path, *, read_only: bool = False) -> Destination[Any, Any]:
+def destination_of(
+    path: Path, memory: MemoryBounds = DEFAULT_MEMORY, *, read_only: bool = False
+) -> Destination[Any, Any]:
     """
     Return dlt's destination for the DuckDB file at *path*.
 
@@ -141,6 +163,7 @@ def destination_of(path: Path, *, read_only: bool = False) -> Destination[Any, A
     """
     credentials = DuckDbCredentials(str(path))
     credentials.read_only = read_only
+    credentials.global_config = dict(_bounds_of(memory))
     return _Destination(credentials, destination_name="duckdb", supports_transactions=True)
 
 
@@ -223,6 +246,12 @@ def check_place(path: Path, *, must_exist: bool = False, read_only: bool = False
 
 def _error_of_opening(path: Path, error: DatabaseError) -> WarehouseError:
     text = str(error).splitlines()[0]
+    if isinstance(error, OutOfMemoryError):
+        return WarehouseError(
+            f"the memory that `memory_limit` leaves to the database of {path} is not enough.",
+            data="what was there before stays; what was cut off is done again by the next run.",
+            next_step="raise `memory_limit`, or let `temp_directory` be on a disk with more room.",
+        )
     if holder := _HOLDER.search(str(error)):
         return WarehouseError(
             f"the warehouse {path} is open in {holder[1]} (process {holder[2]}).",
