@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,39 +21,46 @@ GRAIN = re.compile(r"^-- Grain: +(?:one row per \(([\w, ]+)\)|(exactly one row))
 STATUSES = ("complete", "cancelled", "processing", "queued")
 
 
-@pytest.fixture
-def crowded(warehouse: Warehouse) -> Warehouse:
+@pytest.fixture(scope="module")
+def crowded(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     """Two accounts and two kinds with the same job ids, entities that fail in several jobs, and listings of two runs."""
+    path = tmp_path_factory.mktemp("grain") / "warehouse.duckdb"
+    shutil.copy(pristine, path)
     start = at("2026-07-01 00:00")
+    rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for account, kind in itertools.product(("eu", "us"), ("item-create", "category-update")):
         place = {"account": account, "job_kind": kind}
         for number in range(24):
             job = {**place, "job_id": f"J{number}"}
             created_at = start + timedelta(hours=7 * (number // 2))
-            ended_at = created_at + timedelta(minutes=number) if number % 4 < 2 else None
-            warehouse.jobs(
+            rows["jobs"].append(
                 {
                     **job,
                     "status": STATUSES[number % 4],
                     "created_at": created_at,
-                    "completed_at": ended_at,
+                    "completed_at": created_at + timedelta(minutes=number) if number % 4 < 2 else None,
                     "total_count": 4,
                     "completed_count": 2,
                     "failed_count": 2,
                 }
             )
             for position in range(2):
-                related_id = f"$custom:::$default:::S{(number + position) % 5}"
-                warehouse.insert(
-                    "job_errors", {**job, "position": position, "related_id": related_id, "detail": "Odd."}
-                )
-                warehouse.insert("job_linkages", {**job, "position": position, "related_id": related_id})
-                warehouse.insert("job_observations", {**job, "observed_at": created_at + timedelta(hours=position)})
-        for run_id in ("R1", "R2"):
-            warehouse.insert("listings", {**place, "run_id": run_id, "started_at": start, "finished_at": start})
-    for account, position in itertools.product(("eu", "us"), range(2)):
-        warehouse.insert("rejected_records", {"account": account, "position": position, "rejected_at": start})
-    return warehouse
+                child = {**job, "position": position, "related_id": f"$custom:::$default:::S{(number + position) % 5}"}
+                rows["job_errors"].append({**child, "detail": "Odd."})
+                rows["job_linkages"].append(child)
+                rows["job_observations"].append({**job, "observed_at": created_at + timedelta(hours=position)})
+        rows["listings"] += [
+            {**place, "run_id": run_id, "started_at": start, "finished_at": start} for run_id in ("R1", "R2")
+        ]
+    rows["rejected_records"] = [
+        {"account": account, "position": position, "rejected_at": start}
+        for account, position in itertools.product(("eu", "us"), range(2))
+    ]
+    warehouse = Warehouse(path)
+    for table, of_table in rows.items():
+        warehouse.insert(table, *of_table)
+    yield warehouse
+    warehouse.connection.close()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
