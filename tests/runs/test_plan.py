@@ -31,6 +31,7 @@ def counts(outcome: ListingOutcome) -> tuple[str, bool, int, int, int, int]:
     )
 
 
+@pytest.mark.usefixtures("no_file")
 def test_calls_are_counted_over_all_pages(jobs: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """One detail for each job of a kind that is read with details, none for the others; no file is made."""
     outcomes = plan_run(build_listings(load.settings(kinds=["item-create", "category-create"])), warehouse.path)

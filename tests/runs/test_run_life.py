@@ -94,6 +94,7 @@ def test_a_killed_run_is_told_of_by_the_next(sandbox: Sandbox, load: Load, wareh
     assert (is_complete, second) == (False, None)
 
 
+@pytest.mark.usefixtures("no_file")
 def test_a_failed_run_is_told_of_by_the_next(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """An error that ends the whole run is in the ledger of the run after it, once."""
     # A table that somebody made in the place of a view.
@@ -176,6 +177,7 @@ def test_tables_of_a_newer_version_are_left_alone(load: Load, warehouse: Warehou
     assert warehouse.count("listings") == 1
 
 
+@pytest.mark.usefixtures("no_file")
 def test_tables_of_somebody_else_are_left_alone(load: Load, warehouse: Warehouse) -> None:
     """A `klaviyo_raw.jobs` without our keys is not ours to merge into."""
     warehouse.rows("create schema klaviyo_raw")
@@ -248,6 +250,7 @@ def test_what_the_settings_say_of_the_views_holds_after_a_run(load: Load, wareho
     assert warehouse.rows("from klaviyo.reporting_settings") == [("Europe/Berlin", 7200, 50)]
 
 
+@pytest.mark.usefixtures("no_file")
 def test_an_unknown_time_zone_is_refused_before_anything_is_read(
     sandbox: Sandbox, load: Load, warehouse: Warehouse
 ) -> None:
@@ -340,6 +343,7 @@ def test_tables_without_a_later_contract_are_ours(load: Load, warehouse: Warehou
             assert connection.execute("select count(*) from klaviyo_raw.listings").fetchall() == [(1,)]
 
 
+@pytest.mark.usefixtures("no_file")
 @pytest.mark.parametrize("column", ["account", "job_kind", "job_id", "run_id"])
 def test_a_table_that_lacks_one_column_of_ours_is_not_ours(column: str, load: Load, warehouse: Warehouse) -> None:
     """Without the columns of the key and the run there is nothing to merge by."""

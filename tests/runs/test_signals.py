@@ -233,6 +233,7 @@ def swallow(number: signal.Signals) -> None:
         wait_until_heard(stop)
 
 
+@pytest.mark.usefixtures("no_file")
 def test_a_run_does_not_begin_behind_a_signal_that_was_forgotten(
     sandbox: Sandbox, load: Load, warehouse: Warehouse
 ) -> None:
