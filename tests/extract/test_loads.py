@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from klaviyo_jobs.extract.listing import ListingOutcome
 from klaviyo_jobs.extract.loads import Loads
 from klaviyo_jobs.extract.source import build_listings
@@ -56,6 +58,7 @@ def tables_of_the_last_load(warehouse: Warehouse) -> set[str]:
     return {name for name in schema["tables"] if not name.startswith("_dlt")}
 
 
+@pytest.mark.usefixtures("no_file")
 def test_a_load_in_which_nothing_changed_hands_over_its_listings_only(
     sandbox: Sandbox, load: Load, warehouse: Warehouse
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_second_run_leaves_the_tables_equal(warehouse: Warehouse) -> None:
     assert warehouse.count("listings") == 4
 
 
+@pytest.mark.usefixtures("no_file")
 def test_an_empty_account_gets_every_table(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """All tables and views are there after the first run, whatever it found."""
     load(include=["categories", "items", "variants"])
@@ -278,6 +279,7 @@ def test_dlt_users_go_on_from_the_warehouse_of_a_run(sandbox: Sandbox, load: Loa
     assert warehouse.rows("select distinct schema_name from klaviyo_raw._dlt_loads") == [("klaviyo_jobs",)]
 
 
+@pytest.mark.usefixtures("no_file")
 def test_what_is_not_included_gets_no_table_but_categories_do(load: Load, warehouse: Warehouse) -> None:
     """Views are built on the categories, so their table is there although no detail is read."""
     load(include=[])
@@ -290,6 +292,7 @@ def test_what_is_not_included_gets_no_table_but_categories_do(load: Load, wareho
     ) == [("categories",)]
 
 
+@pytest.mark.usefixtures("no_file")
 def test_every_table_has_the_columns_it_is_declared_with(load: Load, warehouse: Warehouse) -> None:
     """In the declared order, and none of dlt's beside them."""
     load(include=["categories", "items", "variants"])

@@ -203,6 +203,7 @@ def test_a_query_of_the_address_is_kept(monitor: Monitor) -> None:
     assert [query["create"] for query in monitor.queries] == [["1"], ["1"]]
 
 
+@pytest.mark.usefixtures("no_file")
 def test_a_plain_http_address_elsewhere_is_refused(sandbox: Sandbox, warehouse: Warehouse, tmp_path: Path) -> None:
     """The address is a secret, and so are errors; neither crosses the network in the open."""
     ended = command(sandbox, warehouse, "run", PING_URL=f"http://monitor.invalid/{SECRET}")

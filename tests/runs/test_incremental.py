@@ -264,6 +264,7 @@ def test_a_job_on_two_pages_is_one(sandbox: Sandbox, load: Load, warehouse: Ware
     )
 
 
+@pytest.mark.usefixtures("no_file")
 def test_dlt_keeps_no_state_that_grows(warehouse: Warehouse, sandbox: Sandbox, load: Load) -> None:
     """Ten runs leave ten rows in dlt's list of loads and none in its state; its schema versions do not pile up."""
     for _ in range(4):
@@ -401,6 +402,7 @@ def test_after_an_outage_no_more_details_are_asked_for(
     assert warehouse.value("select count(*) from klaviyo_raw.jobs where detail_read_at is null") == 300
 
 
+@pytest.mark.usefixtures("no_file")
 def test_no_second_copy_of_the_rows_is_kept(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """What dlt merges from is empty after the load."""
     sandbox.world.add(Job("item-create", "J1", NOW - HOUR, completed_at=NOW, total_count=1))

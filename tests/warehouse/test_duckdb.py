@@ -67,6 +67,7 @@ def test_any_number_of_programs_may_read_at_once(load: Load, warehouse: Warehous
         assert connection.execute("select count(*) from klaviyo_raw.listings").fetchall() == [(1,)]
 
 
+@pytest.mark.usefixtures("no_file")
 def test_a_table_that_is_refused_leaves_the_file_closed(warehouse: Warehouse) -> None:
     """Its owner opens it as before, even while the error is looked at."""
     warehouse.rows("create schema klaviyo_raw")
