@@ -51,6 +51,11 @@ class _Gathered:
                 self._row_count += rows.num_rows
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left to be handed on."""
+        return not self._tables and not self._ledger
+
+    @property
     def is_full(self) -> bool:
         """Whether what is gathered is to be handed on before there is more."""
         return self._row_count >= _ROWS_AT_ONCE
@@ -133,8 +138,9 @@ class Loads:
                 load.gathered.add(batch)
                 if load.gathered.is_full:
                     yield from load.gathered.hand_on()
-            # The last to end hands on what the others have left, so that listings by the hundred cost as one.
-            if load.recall.has_one_user:
+            # The last to end hands on what the others have left, so that listings by the hundred cost as one. Others
+            # may begin and end between two items of it, and leave theirs as long as this one is here.
+            while load.recall.has_one_user and not load.gathered.is_empty:
                 yield from load.gathered.hand_on()
         for reader in readers:
             if self._outcomes is None and reader.outcome.error is not None:
