@@ -196,7 +196,8 @@ def _parse_time(value: str) -> dt.datetime:
     # pendulum would take the word "now" for a time.
     time = pendulum.parse(value, strict=True, exact=True) if value[:1].isdigit() else None
     if isinstance(time, pendulum.DateTime):
-        return time
+        # Python's own: the difference of two of pendulum's cannot be divided by a duration of Python's.
+        return dt.datetime.fromisoformat(time.isoformat())
     raise TypeError(value)
 
 
