@@ -30,6 +30,7 @@ joined as (
         errors.code,
         errors.title,
         errors.detail,
+        errors.fingerprint,
         errors.source_pointer,
         errors.related_id,
         errors.meta,
@@ -64,6 +65,8 @@ comment on column klaviyo.job_errors.title is
 'What went wrong, in general.';
 comment on column klaviyo.job_errors.detail is
 'What went wrong, in particular; Klaviyo may word it differently at any time.';
+comment on column klaviyo.job_errors.fingerprint is
+'Detail (else title, else code) with ? in place of ids, numbers and quoted parts: what errors of one sort share.';
 comment on column klaviyo.job_errors.source_pointer is
 'Which part of the job''s request the error is about, as a JSON pointer; it does not say which resource.';
 comment on column klaviyo.job_errors.related_id is

@@ -1,20 +1,26 @@
 -- klaviyo.job_linkages: which resources each bulk job has worked on, as listed when the job was last read.
 -- Grain:  one row per (account, job_kind, job_id, position).
 -- Reads:  klaviyo_raw.job_linkages, klaviyo_raw.jobs.
--- Nulls:  external_id of an id that does not hold one; status and created_at_utc if the job is missing.
+-- Nulls:  external_id of an id that does not hold one; run_id, status and created_at_utc if the job is missing.
 create or replace view klaviyo.job_linkages as
 with
 
 linkages as (
-    select * from klaviyo_raw.job_linkages
+    select
+        *,
+        -- A compound id is integration:::catalog:::external id; the last part may hold ::: itself.
+        strpos(related_id, ':::') as first_mark,
+        strpos(substr(related_id, strpos(related_id, ':::') + 3), ':::') as second_mark
+    from klaviyo_raw.job_linkages
 ),
 
--- Times are cast before the join: once for each job, not once for each row of its children.
+-- What is the same for all children of a job is made before the join: once for each job.
 jobs as (
     select
         account,
         job_kind,
         job_id,
+        run_id,
         status,
         created_at at time zone 'UTC' as created_at_utc
     from klaviyo_raw.jobs
@@ -26,11 +32,18 @@ joined as (
         linkages.job_kind,
         linkages.job_id,
         linkages.position,
-        linkages.relationship,
+        case split_part(linkages.job_kind, '-', 1)
+            when 'item' then 'items'
+            when 'variant' then 'variants'
+            when 'category' then 'categories'
+        end as relationship,
         linkages.related_type,
         linkages.related_id,
-        linkages.external_id,
-        linkages.run_id,
+        case
+            when linkages.first_mark > 0 and linkages.second_mark > 0
+                then substr(linkages.related_id, linkages.first_mark + linkages.second_mark + 5)
+        end as external_id,
+        jobs.run_id,
         jobs.status,
         jobs.created_at_utc
     from linkages
@@ -62,7 +75,7 @@ comment on column klaviyo.job_linkages.related_id is
 comment on column klaviyo.job_linkages.external_id is
 'Your own id of the resource: the last part of related_id.';
 comment on column klaviyo.job_linkages.run_id is
-'The run that read the linkage.';
+'The run that last wrote the job.';
 comment on column klaviyo.job_linkages.status is
 'Status of the job in Klaviyo''s words.';
 comment on column klaviyo.job_linkages.created_at_utc is

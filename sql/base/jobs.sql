@@ -1,6 +1,6 @@
 -- klaviyo.jobs: every bulk job ever seen, with how it ended or how far it has got.
 -- Grain:  one row per (account, job_kind, job_id).
--- Reads:  klaviyo_raw.jobs, klaviyo.reporting_settings.
+-- Reads:  klaviyo_raw.jobs.
 -- Units:  counts are operations, shares run 0 to 1, times are naive UTC.
 -- Nulls:  failed_share of a job without operations; duration_seconds of an unfinished job.
 create or replace view klaviyo.jobs as
@@ -8,10 +8,6 @@ with
 
 jobs as (
     select * from klaviyo_raw.jobs
-),
-
-settings as (
-    select reporting_timezone from klaviyo.reporting_settings
 ),
 
 renamed as (
@@ -40,10 +36,11 @@ renamed as (
         jobs.first_seen_at at time zone 'UTC' as first_seen_at_utc,
         jobs.last_changed_at at time zone 'UTC' as last_changed_at_utc,
         jobs.vanished_at at time zone 'UTC' as vanished_at_utc,
-        cast(jobs.created_at at time zone settings.reporting_timezone as date) as created_on,
-        cast(jobs.completed_at at time zone settings.reporting_timezone as date) as completed_on
+        jobs.created_on,
+        jobs.completed_on,
+        jobs.unread_error_count,
+        jobs.unread_linkage_count
     from jobs
-    cross join settings
 ),
 
 judged as (
@@ -84,7 +81,9 @@ judged as (
         last_changed_at_utc,
         vanished_at_utc,
         created_on,
-        completed_on
+        completed_on,
+        unread_error_count,
+        unread_linkage_count
     from renamed
 )
 
@@ -138,3 +137,7 @@ comment on column klaviyo.jobs.created_on is
 'Day of created_at_utc in the reporting time zone.';
 comment on column klaviyo.jobs.completed_on is
 'Day of completed_at_utc in the reporting time zone.';
+comment on column klaviyo.jobs.unread_error_count is
+'Errors among error_count that could not be read and so have no row; they stand in rejected_records.';
+comment on column klaviyo.jobs.unread_linkage_count is
+'Related resources among linkage_count that could not be read and so have no row; they stand in rejected_records.';

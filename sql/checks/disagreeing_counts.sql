@@ -58,6 +58,8 @@ counted as (
         coalesce(jobs.failed_count, 0) as failed_count,
         coalesce(jobs.error_count, 0) as error_count,
         coalesce(jobs.linkage_count, 0) as linkage_count,
+        coalesce(jobs.unread_error_count, 0) as unread_error_count,
+        coalesce(jobs.unread_linkage_count, 0) as unread_linkage_count,
         coalesce(errors.row_count, 0) as error_rows,
         coalesce(linkages.row_count, 0) as linkage_rows
     from jobs
@@ -80,10 +82,14 @@ judged as (
         job_id,
         'klaviyo.jobs' as subject,
         case
-            when error_rows <> error_count
-                then 'error_count is ' || error_count || ', but job_errors holds ' || error_rows
-            when linkage_rows <> linkage_count
-                then 'linkage_count is ' || linkage_count || ', but job_linkages holds ' || linkage_rows
+            when error_rows + unread_error_count <> error_count
+                then
+                    'error_count is ' || error_count || ', ' || unread_error_count
+                    || ' could not be read, but job_errors holds ' || error_rows
+            when linkage_rows + unread_linkage_count <> linkage_count
+                then
+                    'linkage_count is ' || linkage_count || ', ' || unread_linkage_count
+                    || ' could not be read, but job_linkages holds ' || linkage_rows
             when total_count < 0 or completed_count < 0 or failed_count < 0
                 then 'a count is negative'
             when is_complete and failed_count <> error_count

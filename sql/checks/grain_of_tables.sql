@@ -106,13 +106,13 @@ listings as (
 rejected as (
     select
         account,
-        null as job_kind,
+        job_kind,
         null as job_id,
         'klaviyo_raw.rejected_records' as subject,
         count(*) as row_count
     from klaviyo_raw.rejected_records
     where cast($since as timestamptz) is null or run_id in (select runs.run_id from runs)
-    group by account, run_id, position
+    group by account, job_kind, record_hash
 ),
 
 grains as (

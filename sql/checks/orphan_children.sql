@@ -1,5 +1,6 @@
 -- Errors, linkages and observations of a job that is not there.
--- Since:   of rows that runs from $since on wrote; all if it is null.
+-- Since:   of rows that runs from $since on wrote; all if it is null. Linkages do not say which run wrote them, and are
+--          looked at with all only.
 -- Returns: account, job_kind, job_id, subject, problem; one row for each fault found, none if all is well.
 -- Reads:   klaviyo_raw.jobs, job_errors, job_linkages, job_observations.
 with
@@ -28,7 +29,7 @@ children as (
         'klaviyo_raw.job_linkages' as subject,
         count(*) as row_count
     from klaviyo_raw.job_linkages
-    where cast($since as timestamptz) is null or run_id in (select runs.run_id from runs)
+    where cast($since as timestamptz) is null
     group by account, job_kind, job_id
     union all
     select

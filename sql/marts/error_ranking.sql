@@ -10,46 +10,6 @@ errors as (
     select * from klaviyo.job_errors
 ),
 
-worded as (
-    select
-        *,
-        coalesce(detail, title, code, 'no message') as message
-    from errors
-),
-
--- Klaviyo's compound ids may hold blanks and quotes, so no pattern finds their end; the error says what its id is.
-without_own_id as (
-    select
-        *,
-        case
-            when related_id like '%:::%' then replace(message, related_id, '?')
-            else message
-        end as message_without_own_id
-    from worded
-),
-
--- Parts in "double", `back`, “curly” or 'single' quotes; an apostrophe within a word is no quote.
-without_quoted_parts as (
-    select
-        *,
-        regexp_replace(
-            message_without_own_id,
-            '"[^"]*"|`[^`]*`|“[^”]*”|\B''(?:[^'']|\b''\b)*''\B', '?', 'g'
-        ) as message_without_quoted_parts
-    from without_own_id
-),
-
--- Other compound ids, then every word with a digit in it: numbers, prices, times, SKUs, ULIDs, UUIDs.
-fingerprinted as (
-    select
-        *,
-        regexp_replace(
-            message_without_quoted_parts,
-            '[\w$-]+:::[\w$-]+:::[^\s,;]*\w|[\w$:/@%+.-]*\d(?:[\w$:/@%+.,-]*\w)?', '?', 'g'
-        ) as fingerprint
-    from without_quoted_parts
-),
-
 ranked as (
     select
         account,
@@ -63,7 +23,7 @@ ranked as (
         max(created_at_utc) as last_seen_utc,
         min(detail) as example_detail,
         count(distinct related_id) as entities
-    from fingerprinted
+    from errors
     group by account, job_kind, fingerprint, code, title
 )
 

@@ -15,7 +15,8 @@ An episode is one account from its first run on, in one variant. It is a row of 
     5. in half of the rounds a quiet run follows: it must make no detail call and change nothing but the ledger.
 In every second episode runs publish a copy for readers, which must hold what the warehouse holds.
 
-What is equal, row by row: `jobs`, `job_errors`, `job_linkages`, `categories` and `rejected_records`, without `run_id`; columns
+What is equal, row by row: `jobs`, `job_errors`, `job_linkages`, `categories` and `rejected_records`, without what tells of
+runs (`run_id`, `times`, `listed_hash`); columns
 that tell when a run saw something are compared by being null, and the killed side never saw it later than the twin.
 `job_observations` may hold more than the twin's: each of the twin's is there in order, none stands twice in a row, and
 each is a state that the API showed, in the order it showed them. `listings` has a complete row for each kind and good

@@ -15,7 +15,12 @@ from chaos.story import KINDS, JobKey, Row, Story, state_of
 
 CHECKS: Final = Path(__file__).resolve().parents[2] / "sql" / "checks"
 COMPARED: Final = ("jobs", "job_errors", "job_linkages", "categories", "rejected_records")
-_TIMES_OF_RUNS: Final = ("first_seen_at", "last_changed_at", "vanished_at", "detail_read_at", "rejected_at")
+_TIMES_OF_RUNS: Final = (
+    *("first_seen_at", "last_changed_at", "vanished_at", "detail_read_at"),
+    *("first_rejected_at", "last_rejected_at"),
+)
+# What tells of runs, of which the killed side had more, and not of the API.
+_OF_RUNS: Final = ("run_id", "_dlt_id", "_dlt_load_id", "times", "listed_hash")
 _OBSERVATION: Final = "status, total_count, completed_count, failed_count, error_count, linkage_count"
 
 
@@ -67,7 +72,7 @@ class Comparison:
             chosen = ", ".join(
                 f"{name} is null as {name}_is_null" if name in _TIMES_OF_RUNS else name
                 for name in columns
-                if name not in ("run_id", "_dlt_id", "_dlt_load_id")
+                if name not in _OF_RUNS
             )
             where = ""
             if "job_id" in columns:

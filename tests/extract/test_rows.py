@@ -14,16 +14,17 @@ from klaviyo_jobs.extract.rows import (
     RowContext,
     SeenJob,
     row_of_listing,
-    rows_of_faults,
     rows_of_jobs,
     rows_of_listings,
+    rows_of_rejected,
     rows_of_resources,
     rows_of_vanished,
 )
+from klaviyo_jobs.model.content import content_hash, hash_of
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.model.records import Fault, Job
 from klaviyo_jobs.model.tables import ENTITY_TABLES, TABLES, Table
-from support.builders import ITEM_CREATE, job_object, parsed_detail, parsed_page
+from support.builders import ITEM_CREATE, job_object, parsed_detail, parsed_page, raw
 
 ORIGIN = RowContext("shop_eu", ITEM_CREATE, "1795168800.1", "2026-07-15")
 READ_AT = dt.datetime(2026, 11, 20, 12, 0, 0, 7, tzinfo=dt.UTC)
@@ -55,7 +56,7 @@ def picked(rows: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
         ("job_linkages", ("account", "job_kind", "job_id", "position")),
         ("job_observations", ("account", "job_kind", "job_id", "observed_at")),
         ("listings", ("account", "job_kind", "run_id")),
-        ("rejected_records", ("account", "run_id", "position")),
+        ("rejected_records", ("account", "job_kind", "record_hash")),
         ("categories", ("account", "category_id")),
         ("items", ("account", "item_id")),
         ("variants", ("account", "variant_id")),
@@ -79,18 +80,22 @@ def test_there_are_nine_tables() -> None:
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_every_row_tells_its_account_and_run(table: Table) -> None:
-    """Both are text."""
-    assert table.schema.field("account").type == pa.string()
-    assert table.schema.field("run_id").type == pa.string()
+    """Both are text; a linkage is of the run that its job is of."""
+    told = ["account"] if table.name == "job_linkages" else ["account", "run_id"]
+
+    assert [field.name for field in table.schema if field.name in ("account", "run_id")] == told
+    assert [table.schema.field(name).type for name in told] == [pa.string()] * len(told)
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_a_type_follows_from_a_columns_name(table: Table) -> None:
-    """Times are zoned, to the microsecond; counts are integers of 64 bits; flags are flags; money is decimal."""
+    """Times are zoned, to the microsecond; days are dates; counts are integers of 64 bits; flags are flags; money is decimal."""
     for field in table.schema:
         if field.name.endswith("_at"):
             assert field.type == pa.timestamp("us", tz="UTC"), field
-        elif field.name.endswith("_count") or field.name == "position":
+        elif field.name.endswith("_on"):
+            assert field.type == pa.date32(), field
+        elif field.name.endswith("_count") or field.name in ("position", "times"):
             assert field.type == pa.int64(), field
         elif field.name.endswith("_seconds"):
             assert field.type == pa.float64(), field
@@ -146,10 +151,16 @@ def test_a_job_is_one_row_with_the_counts_of_its_children() -> None:
         "failed_count": 1,
         "error_count": 1,
         "linkage_count": 1,
+        "created_on": dt.date(2026, 11, 20),
+        "completed_on": dt.date(2026, 11, 20),
+        "unread_error_count": 0,
+        "unread_linkage_count": 0,
         "first_seen_at": FIRST_SEEN_AT,
         "last_changed_at": READ_AT,
         "vanished_at": None,
         "detail_read_at": READ_AT,
+        "content_hash": content_hash(job_of(record)),
+        "listed_hash": hash_of(raw(record)),
         "api_revision": "2026-07-15",
         "extra": '{"odd":1}',
         "run_id": "1795168800.1",
@@ -180,6 +191,7 @@ def test_errors_keep_their_positions() -> None:
             "code": "invalid",
             "title": "T",
             "detail": "D",
+            "fingerprint": "D",
             "source_pointer": "/data",
             "related_id": None,
             "meta": None,
@@ -192,6 +204,7 @@ def test_errors_keep_their_positions() -> None:
             "code": None,
             "title": None,
             "detail": None,
+            "fingerprint": "no message",
             "source_pointer": None,
             "related_id": "$custom:::$default:::A",
             "meta": '{"id": "$custom:::$default:::A"}',
@@ -200,8 +213,8 @@ def test_errors_keep_their_positions() -> None:
     ]
 
 
-def test_linkages_keep_their_positions_and_name_the_shops_own_id() -> None:
-    """The relationship is that of the kind; an id that is not compound has no external id."""
+def test_linkages_keep_their_positions() -> None:
+    """A position is the place in the answer, also behind a linkage that could not be read."""
     data = [
         {"type": "catalog-item", "id": "$custom:::$default:::A:::B"},
         "oops",
@@ -212,12 +225,12 @@ def test_linkages_keep_their_positions_and_name_the_shops_own_id() -> None:
     rows = rows_of_jobs(ORIGIN, [seen(job_of(job_object(relationships={"items": {"data": data}})))])["job_linkages"]
 
     assert rows.schema == TABLES["job_linkages"].schema
-    assert picked(rows, "job_id", "position", "relationship", "related_type", "related_id", "external_id") == [
-        ("J1", 0, "items", "catalog-item", "$custom:::$default:::A:::B", "A:::B"),
-        ("J1", 2, "items", "catalog-item", "plain", None),
-        ("J1", 3, "items", "catalog-item", None, None),
+    assert picked(rows, "job_id", "position", "related_type", "related_id") == [
+        ("J1", 0, "catalog-item", "$custom:::$default:::A:::B"),
+        ("J1", 2, "catalog-item", "plain"),
+        ("J1", 3, "catalog-item", None),
     ]
-    assert set(picked(rows, "account", "job_kind", "run_id")) == {("shop_eu", "item-create", "1795168800.1")}
+    assert set(picked(rows, "account", "job_kind")) == {("shop_eu", "item-create")}
 
 
 def test_a_job_without_children_has_a_tombstone_in_their_place() -> None:
@@ -315,38 +328,55 @@ def test_an_included_variant_keeps_its_digits() -> None:
 
 def test_a_fault_is_a_row_with_its_raw_json() -> None:
     """Bytes that are no text are shown by their replacement: no odd byte can fail the load."""
-    faults = [
-        (3, "GET /a (page 1)", Fault("$.data[0]", "expected an object, found 7", b"7")),
-        (4, "GET /a/J1", Fault("$.data.id", "odd", b'"\xff"')),
-    ]
+    rejected = {
+        "H1": ("GET /a (page 1)", Fault("$.data[0]", "expected an object, found 7", b"7")),
+        "H2": ("GET /a/J1", Fault("$.data.id", "odd", b'"\xff"')),
+    }
 
-    rows = rows_of_faults(ORIGIN, faults, READ_AT)
+    rows = rows_of_rejected(ORIGIN, rejected, {}, READ_AT)
 
     assert rows.schema == TABLES["rejected_records"].schema
     assert [tuple(row.values()) for row in rows.to_pylist()] == [
         (
-            *("shop_eu", "1795168800.1", 3, "item-create", "GET /a (page 1)"),
-            *("$.data[0]", "expected an object, found 7", "7", READ_AT),
+            *("shop_eu", "item-create", "H1", "GET /a (page 1)"),
+            *("$.data[0]", "expected an object, found 7", "7", READ_AT, READ_AT, 1, "1795168800.1"),
         ),
         (
-            "shop_eu",
-            "1795168800.1",
-            4,
-            "item-create",
-            "GET /a/J1",
-            "$.data.id",
-            "odd",
-            '"\N{REPLACEMENT CHARACTER}"',
-            READ_AT,
+            *("shop_eu", "item-create", "H2", "GET /a/J1"),
+            *("$.data.id", "odd", '"\N{REPLACEMENT CHARACTER}"', READ_AT, READ_AT, 1, "1795168800.1"),
         ),
     ]
 
 
 def test_of_a_huge_record_the_first_mebibyte_is_kept() -> None:
     """Five times the largest job that Klaviyo documents; more of it would only fill the warehouse."""
-    [row] = rows_of_faults(ORIGIN, [(0, "GET /a", Fault("$", "odd", b"x" * 1_048_577))], READ_AT).to_pylist()
+    fault = Fault("$", "odd", b"x" * 1_048_577)
+
+    [row] = rows_of_rejected(ORIGIN, {"H": ("GET /a", fault)}, {}, READ_AT).to_pylist()
 
     assert row["raw"] == "x" * 1_048_576
+
+
+def test_a_record_that_was_met_before_keeps_its_first_time_and_counts_on() -> None:
+    """One row tells of all the runs that met it."""
+    rejected = {key: ("GET /a", Fault("$", "odd", b"7")) for key in ("OLD", "NEW")}
+
+    rows = rows_of_rejected(ORIGIN, rejected, {"OLD": (FIRST_SEEN_AT, 3)}, READ_AT)
+
+    assert picked(rows, "record_hash", "first_rejected_at", "last_rejected_at", "times") == [
+        ("OLD", FIRST_SEEN_AT, READ_AT, 4),
+        ("NEW", READ_AT, READ_AT, 1),
+    ]
+
+
+def test_days_are_those_of_the_reporting_zone() -> None:
+    """A quarter to midnight in UTC is tomorrow in Berlin; a job that has not ended ended on no day."""
+    context = RowContext("shop_eu", ITEM_CREATE, "R", "2026-07-15", "Europe/Berlin")
+    record = job_object(attributes={"created_at": "2026-11-20T23:45:00+00:00", "status": "queued"})
+
+    rows = rows_of_jobs(context, [seen(job_of(record))])["jobs"]
+
+    assert picked(rows, "created_on", "completed_on") == [(dt.date(2026, 11, 21), None)]
 
 
 def test_a_listing_leaves_one_row() -> None:

@@ -11,12 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_jobs.model.kinds import KINDS
-from klaviyo_jobs.model.parse import parse_page, peek_state
+from klaviyo_jobs.model.parse import parse_page
 from support.builders import (
     ITEM_CREATE,
     PLAIN_ERROR,
-    body_of,
     job_object,
     parsed_page,
     raw,
@@ -90,41 +88,6 @@ def job_like(draw: st.DrawFn) -> Any:
     )
     record["attributes"] |= draw(st.dictionaries(st.sampled_from(ATTRIBUTES), JSON_VALUES, max_size=2))
     return record | draw(st.dictionaries(st.sampled_from(MEMBERS), JSON_VALUES, max_size=1))
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("item_create_list_2022-10-17.json", "item-create"),
-        ("variant_delete_list_2023-12-15.json", "variant-delete"),
-        ("item_create_list_2024-10-15.json", "item-create"),
-        ("item_update_list_2026-07-15.json", "item-update"),
-    ],
-)
-def test_a_peek_at_a_real_shape_says_what_parsing_says_or_nothing(name: str, kind: str) -> None:
-    """A peek tells the state of a job; where it is not sure, the job is parsed."""
-    for record in body_of(name)["data"]:
-        [job] = parsed_page(record, kind=KINDS[kind]).jobs
-
-        assert peek_state(KINDS[kind], raw(record)) in (None, (job.job_id, job.state))
-
-
-def test_a_peek_tells_the_state_of_a_plain_job() -> None:
-    """The live shape does not have to be parsed to be known."""
-    for record in body_of("item_update_list_2026-07-15.json")["data"]:
-        assert peek_state(KINDS["item-update"], raw(record)) is not None
-
-
-@settings(deadline=None, database=None)
-@given(job_like())
-def test_a_peek_never_differs_from_what_parsing_says(record: Any) -> None:
-    """Whatever is in a job: a peek gives nothing, or the very id and state, unless parsing finds a fault."""
-    peeked = peek_state(ITEM_CREATE, raw(record))
-
-    parsed = parse_page(ITEM_CREATE, [(0, raw(record))])
-    if peeked is not None and not parsed.faults:
-        [job] = parsed.jobs
-        assert peeked == (job.job_id, job.state)
 
 
 CHILD_PATH = re.compile(r"\.(attributes\.errors|relationships\.items\.data)\[\d+\]")

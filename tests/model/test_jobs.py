@@ -105,7 +105,7 @@ def test_an_unreadable_error_leaves_the_job_and_the_other_errors_in_their_places
     [job] = parsed.jobs
     assert [(each.position, each.error_id) for each in job.errors] == [(0, "E"), (2, "E")]
     assert parsed.faults == [
-        Fault(f"$.data[0].attributes.errors[1]{path}", reason, json.dumps(error).encode()),
+        Fault(f"$.data[0].attributes.errors[1]{path}", reason, json.dumps(error).encode(), "J1"),
     ]
 
 
@@ -150,11 +150,12 @@ def test_an_unreadable_linkage_leaves_the_job_and_the_other_linkages_in_their_pl
     assert job.linkages == [Linkage("catalog-item", "a"), Linkage("x", "d")]
     assert list(job.linkage_positions) == [0, 3]
     assert parsed.faults == [
-        Fault("$.data[0].relationships.items.data[1]", 'expected an object, found "b"', b'"b"'),
+        Fault("$.data[0].relationships.items.data[1]", 'expected an object, found "b"', b'"b"', "J1"),
         Fault(
             "$.data[0].relationships.items.data[2].id",
             'expected a string, found ["c"]',
             b'{"type": "catalog-item", "id": ["c"]}',
+            "J1",
         ),
     ]
 

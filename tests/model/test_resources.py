@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from klaviyo_jobs.model.kinds import ENTITIES, KINDS
-from klaviyo_jobs.model.records import Parsed, Resource, external_id_of
+from klaviyo_jobs.model.records import Parsed, Resource
 from support.builders import (
     faults_of,
     job_object,
@@ -148,20 +148,3 @@ def test_a_resource_without_an_id_is_rejected() -> None:
     assert faults_of(included("category-create", "{}", resource_id="")) == [
         ("$.included[0].id", "expected an id, found none")
     ]
-
-
-@pytest.mark.parametrize(
-    ("related_id", "expected"),
-    [
-        ("$custom:::$default:::SKU-1", "SKU-1"),
-        ("$shopify:::$default:::a:::b", "a:::b"),
-        ("$custom:::$default:::", ""),
-        ("SKU-1", None),
-        ("a:::b", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_the_external_id_is_what_follows_integration_and_catalog(related_id: str | None, expected: str | None) -> None:
-    """A compound id has three parts; the shop's own may hold the separator."""
-    assert external_id_of(related_id) == expected

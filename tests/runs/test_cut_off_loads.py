@@ -67,7 +67,7 @@ def test_a_job_of_a_half_done_load_is_read_again(sandbox: Sandbox, load: Load, w
     assert [call.endpoint for call in sandbox.requests] == ["list", "detail"]
     assert warehouse.rows("select job_id, status, run_id from klaviyo_raw.jobs") == [("C1", "complete", summary.run_id)]
     assert warehouse.rows(ERRORS) == [(0, "No.")]
-    assert warehouse.rows("select position, external_id from klaviyo_raw.job_linkages") == [(0, "A")]
+    assert warehouse.rows("select position, external_id from klaviyo.job_linkages") == [(0, "A")]
     assert warehouse.rows("select external_id from klaviyo_raw.categories") == [("A",)]
     assert warehouse.rows(OBSERVATIONS) == [("complete", 2, 1, 1, 1, 1)]
 

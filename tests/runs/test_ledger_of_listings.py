@@ -103,7 +103,7 @@ def test_unknown_attributes_of_all_accounts_are_told(sandbox: Sandbox, load: Loa
 def test_records_that_cannot_be_read_are_kept_from_every_page(
     sandbox: Sandbox, load: Load, warehouse: Warehouse
 ) -> None:
-    """One on the first page and one on the last: both are rejected, each under its page and a number of its own."""
+    """One on the first page and one on the last: both are rejected, each under its page."""
     sandbox.world.add(
         RawJob("item-create", {"id": "ODD1", "attributes": {}}, id="ODD1", created_at=NOW),
         *(Job("item-create", f"J{n:03}", NOW - HOUR, completed_at=NOW, total_count=1) for n in range(150)),
@@ -112,12 +112,26 @@ def test_records_that_cannot_be_read_are_kept_from_every_page(
 
     load(kinds=["item-create"])
 
-    assert warehouse.rows(
-        "select position, endpoint, raw->>'id' from klaviyo_raw.rejected_records order by position"
-    ) == [
-        (0, "GET /api/catalog-item-bulk-create-jobs (page 1)", "ODD1"),
-        (1, "GET /api/catalog-item-bulk-create-jobs (page 2)", "ODD2"),
+    assert warehouse.rows("select endpoint, raw->>'id' from klaviyo_raw.rejected_records order by 2") == [
+        ("GET /api/catalog-item-bulk-create-jobs (page 1)", "ODD1"),
+        ("GET /api/catalog-item-bulk-create-jobs (page 2)", "ODD2"),
     ]
+
+
+def test_a_record_that_cannot_be_read_is_kept_once(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """Four runs meet it, on one page or another: one row says since when, until when, and how often."""
+    sandbox.world.add(RawJob("item-create", {"id": "ODD", "attributes": {}}, id="ODD", created_at=NOW - 3 * HOUR))
+    for number in range(4):
+        if number == 3:
+            sandbox.world.add(*(Job("item-create", f"J{n:03}", NOW - HOUR, total_count=1) for n in range(150)))
+        load(kinds=["item-create"])
+
+    assert warehouse.rows(
+        """
+        select endpoint, times, first_rejected_at < last_rejected_at, run_id = (select max(run_id) from klaviyo_raw.listings)
+        from klaviyo_raw.rejected_records
+        """
+    ) == [("GET /api/catalog-item-bulk-create-jobs (page 2)", 4, True, True)]
 
 
 def test_the_ledger_tells_when_a_listing_was_read_and_what_it_waited_for(

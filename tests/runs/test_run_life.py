@@ -169,9 +169,9 @@ def test_nobody_gets_between_a_run_and_its_warehouse(sandbox: Sandbox, warehouse
 def test_tables_of_a_newer_version_are_left_alone(load: Load, warehouse: Warehouse) -> None:
     """A warehouse that a later contract has changed is not written by this one."""
     load(kinds=["item-create"])
-    warehouse.rows("comment on table klaviyo_raw.jobs is 'klaviyo-jobs contract 2'")
+    warehouse.rows("comment on table klaviyo_raw.jobs is 'klaviyo-jobs contract 3'")
 
-    with pytest.raises(WarehouseError, match=r"made by a newer klaviyo-jobs \(contract 2, known here: 1\)"):
+    with pytest.raises(WarehouseError, match=r"made by a newer klaviyo-jobs \(contract 3, known here: 2\)"):
         load(kinds=["item-create"])
 
     assert warehouse.count("listings") == 1
@@ -224,7 +224,7 @@ def test_the_contract_is_marked_in_the_warehouse(load: Load, warehouse: Warehous
 
     assert warehouse.value(
         "select comment from duckdb_tables() where schema_name = 'klaviyo_raw' and table_name = 'jobs'"
-    ) == ("klaviyo-jobs contract 1")
+    ) == ("klaviyo-jobs contract 2")
 
 
 def test_a_lock_file_cut_off_by_a_kill_is_no_obstacle(tmp_path: Path) -> None:

@@ -13,16 +13,29 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from klaviyo_jobs.model.fingerprints import fingerprint_of
 from klaviyo_jobs.model.tables import TABLES, TOMBSTONE
 from klaviyo_jobs.warehouse.views import apply_views
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "jobs": {"status": "complete"},
     "job_errors": {"position": 0, "code": "invalid", "title": "Invalid input"},
-    "job_linkages": {"position": 0, "relationship": "items", "related_type": "catalog-item"},
+    "job_linkages": {"position": 0, "related_type": "catalog-item"},
     "listings": {"is_complete": True},
-    "rejected_records": {"position": 0},
+    "rejected_records": {"times": 1},
 }
+
+
+def _derived(table: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Return *row* with the columns that a load derives from others: days, in UTC, and the fingerprint."""
+    if table == "jobs":
+        created, completed = row.get("created_at"), row.get("completed_at")
+        days = {"created_on": created and created.date(), "completed_on": completed and completed.date()}
+        return {**days, **row}
+    if table == "job_errors":
+        members = (row.get(name) for name in ("detail", "title", "code", "related_id"))
+        return {"fingerprint": fingerprint_of(*members), **row}
+    return row
 
 
 def at(text: str) -> datetime:
@@ -58,7 +71,7 @@ class Warehouse:
         usual = {"account": "default", "job_kind": "item-create", "run_id": "R1", **_DEFAULTS.get(table, {})}
         for row in rows:
             assert set(row) <= set(schema.names) - {TOMBSTONE}
-        filled = pa.Table.from_pylist([{**usual, **row} for row in rows], schema=schema)
+        filled = pa.Table.from_pylist([_derived(table, {**usual, **row}) for row in rows], schema=schema)
         self.connection.register("filled", filled)
         self.connection.execute(f"insert into klaviyo_raw.{table} select * from filled")
         self.connection.unregister("filled")

@@ -39,7 +39,7 @@ def load(warehouse: Warehouse, **changes: Any) -> None:
     warehouse.insert("job_linkages", {"job_id": "J1", "related_id": "B"})
     warehouse.insert("job_observations", {"job_id": "J1", "observed_at": at("2026-07-15 10:02")})
     warehouse.insert("listings", {"started_at": at("2026-07-15 10:02"), "finished_at": at("2026-07-15 10:02")})
-    warehouse.insert("rejected_records", {"position": 0})
+    warehouse.insert("rejected_records", {"record_hash": "H1"})
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -72,7 +72,7 @@ def test_every_check_answers_with_the_same_columns(warehouse: Warehouse, name: s
         ("job_linkages", {"job_id": "J1"}),
         ("job_observations", {"job_id": "J1", "observed_at": at("2026-07-15 10:02")}),
         ("listings", {}),
-        ("rejected_records", {}),
+        ("rejected_records", {"record_hash": "H1"}),
     ],
 )
 def test_a_row_stored_twice_is_found(warehouse: Warehouse, table: str, row: dict[str, Any]) -> None:
@@ -81,10 +81,8 @@ def test_a_row_stored_twice_is_found(warehouse: Warehouse, table: str, row: dict
         warehouse.jobs({"job_id": "J1"})
     warehouse.insert(table, row, row)
 
-    job_id = row.get("job_id")
-    job_kind = None if table == "rejected_records" else "item-create"
     assert faults(warehouse, "grain_of_tables") == [
-        ("default", job_kind, job_id, f"klaviyo_raw.{table}", "2 rows have one key")
+        ("default", "item-create", row.get("job_id"), f"klaviyo_raw.{table}", "2 rows have one key")
     ]
 
 
@@ -132,7 +130,7 @@ def test_a_fault_is_found_in_what_was_written_since(warehouse: Warehouse, check:
     assert faults(warehouse, check, since=at("2026-07-15 10:03")) == []
 
 
-@pytest.mark.parametrize("table", ["job_errors", "job_linkages", "job_observations"])
+@pytest.mark.parametrize("table", ["job_errors", "job_observations"])
 def test_children_written_since_that_lack_their_job_are_found(warehouse: Warehouse, table: str) -> None:
     """Of a run before that they are not looked for."""
     warehouse.insert(table, {"job_id": "J1"})
@@ -150,7 +148,7 @@ def test_children_written_since_that_lack_their_job_are_found(warehouse: Warehou
         ("job_linkages", {"job_id": "J1"}),
         ("job_observations", {"job_id": "J1", "observed_at": at("2026-07-15 10:02")}),
         ("listings", {}),
-        ("rejected_records", {}),
+        ("rejected_records", {"record_hash": "H1"}),
     ],
 )
 def test_a_row_stored_twice_since_is_found(warehouse: Warehouse, table: str, row: dict[str, Any]) -> None:
@@ -179,8 +177,15 @@ def test_children_without_their_job_are_found(warehouse: Warehouse, table: str) 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"error_count": 2, "failed_count": 2}, "error_count is 2, but job_errors holds 1"),
-        ({"linkage_count": None}, "linkage_count is 0, but job_linkages holds 1"),
+        (
+            {"error_count": 2, "failed_count": 2},
+            "error_count is 2, 0 could not be read, but job_errors holds 1",
+        ),
+        ({"linkage_count": None}, "linkage_count is 0, 0 could not be read, but job_linkages holds 1"),
+        (
+            {"linkage_count": 3, "unread_linkage_count": 1},
+            "linkage_count is 3, 1 could not be read, but job_linkages holds 1",
+        ),
         ({"failed_count": -1}, "a count is negative"),
         ({"failed_count": 0}, "failed_count is 0, but error_count is 1"),
         ({"total_count": 3}, "total_count is 3, but 1 completed and 1 failed"),
@@ -191,6 +196,21 @@ def test_counts_that_disagree_are_found(warehouse: Warehouse, changes: dict[str,
     load(warehouse, **changes)
 
     assert faults(warehouse, "disagreeing_counts") == [("default", "item-create", "J1", "klaviyo.jobs", problem)]
+
+
+def test_what_could_not_be_read_is_not_missed(warehouse: Warehouse) -> None:
+    """Two errors were counted of which one is a rejected record, and three linkages of which two are."""
+    load(
+        warehouse,
+        error_count=2,
+        failed_count=2,
+        unread_error_count=1,
+        total_count=3,
+        linkage_count=3,
+        unread_linkage_count=2,
+    )
+
+    assert faults(warehouse, "disagreeing_counts") == []
 
 
 @pytest.mark.parametrize("status", ["processing", "cancelled"])

@@ -47,14 +47,19 @@ COPIES: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
     (
         "rejected_records",
         {
-            "position": 3,
+            "record_hash": "H1",
             "endpoint": "/api/x",
             "json_path": "$.id",
             "reason": "absent",
             "raw": "{}",
-            "rejected_at": at("2026-07-15 10:00"),
+            "first_rejected_at": at("2026-07-15 10:00"),
+            "last_rejected_at": at("2026-07-15 11:00"),
+            "times": 4,
         },
-        ("default", "item-create", "R1", 3, "/api/x", "$.id", "absent", "{}", "2026-07-15 10:00:00"),
+        (
+            *("default", "item-create", "H1", "/api/x", "$.id", "absent", "{}"),
+            *("2026-07-15 10:00:00", "2026-07-15 11:00:00", 4, "R1"),
+        ),
     ),
 ]
 

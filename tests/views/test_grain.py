@@ -53,8 +53,8 @@ def crowded(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             {**place, "run_id": run_id, "started_at": start, "finished_at": start} for run_id in ("R1", "R2")
         ]
     rows["rejected_records"] = [
-        {"account": account, "position": position, "rejected_at": start}
-        for account, position in itertools.product(("eu", "us"), range(2))
+        {"account": account, "record_hash": f"H{number}", "last_rejected_at": start}
+        for account, number in itertools.product(("eu", "us"), range(2))
     ]
     warehouse = Warehouse(path)
     for table, of_table in rows.items():

@@ -103,12 +103,12 @@ def test_unfinished_jobs_are_in_no_rate(warehouse: Warehouse) -> None:
 
 def test_days_follow_the_reporting_zone(warehouse: Warehouse) -> None:
     """In winter a Berlin day begins at 23:00 UTC, in summer at 22:00."""
-    warehouse.apply(reporting_timezone="Europe/Berlin")
     warehouse.jobs(
         {"job_id": "J1", "completed_at": at("2026-10-24 22:00"), "total_count": 1},
         {"job_id": "J2", "completed_at": at("2026-10-25 22:59"), "total_count": 1},
         {"job_id": "J3", "completed_at": at("2026-10-25 23:00"), "total_count": 1},
     )
+    warehouse.apply(reporting_timezone="Europe/Berlin")
 
     assert warehouse.rows("select day, jobs_complete from klaviyo.job_failure_rates_daily order by day") == [
         ("2026-10-25", 2),

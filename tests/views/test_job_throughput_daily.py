@@ -68,13 +68,13 @@ def test_accounts_with_the_same_job_id_are_kept_apart(warehouse: Warehouse) -> N
 
 def test_days_follow_the_reporting_zone_across_a_change_of_clocks(warehouse: Warehouse) -> None:
     """Berlin's Sunday of 2026-03-29 has 23 hours: it runs from 23:00 UTC on Saturday to 22:00 UTC on Sunday."""
-    warehouse.apply(reporting_timezone="Europe/Berlin")
     warehouse.jobs(
         {"job_id": "J1", "created_at": at("2026-03-28 22:59"), "status": "queued"},
         {"job_id": "J2", "created_at": at("2026-03-28 23:00"), "status": "queued"},
         {"job_id": "J3", "created_at": at("2026-03-29 21:59"), "status": "queued"},
         {"job_id": "J4", "created_at": at("2026-03-29 22:00"), "status": "queued"},
     )
+    warehouse.apply(reporting_timezone="Europe/Berlin")
 
     assert warehouse.rows("select day, jobs_created from klaviyo.job_throughput_daily order by day") == [
         ("2026-03-28", 1),
@@ -85,13 +85,13 @@ def test_days_follow_the_reporting_zone_across_a_change_of_clocks(warehouse: War
 
 def test_a_day_of_25_hours_is_one_day(warehouse: Warehouse) -> None:
     """New York's Sunday of 2026-11-01 runs from 04:00 UTC to 05:00 UTC of Monday."""
-    warehouse.apply(reporting_timezone="America/New_York")
     warehouse.jobs(
         {"job_id": "J1", "created_at": at("2026-10-31 03:59"), "status": "queued"},
         {"job_id": "J2", "created_at": at("2026-11-01 04:00"), "status": "queued"},
         {"job_id": "J3", "created_at": at("2026-11-02 04:59"), "status": "queued"},
         {"job_id": "J4", "created_at": at("2026-11-03 05:00"), "status": "queued"},
     )
+    warehouse.apply(reporting_timezone="America/New_York")
 
     assert warehouse.rows("select day, jobs_created from klaviyo.job_throughput_daily order by day") == [
         ("2026-10-30", 1),

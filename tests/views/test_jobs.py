@@ -24,6 +24,8 @@ def test_a_job_comes_with_its_raw_columns_renamed_and_in_utc(warehouse: Warehous
             "linkage_count": 3,
             "first_seen_at": at("2026-07-15 10:00:30"),
             "last_changed_at": at("2026-07-15 11:00"),
+            "unread_error_count": 0,
+            "unread_linkage_count": 2,
         }
     )
 
@@ -33,7 +35,7 @@ def test_a_job_comes_with_its_raw_columns_renamed_and_in_utc(warehouse: Warehous
             *("2026-07-15 10:00:00", "2026-07-15 10:01:30.250001", "2026-07-22 10:00:00"),
             *(4, 3, 1, 0.25, 90.250001, 1, 3),
             *("2026-07-15 10:00:30", "2026-07-15 11:00:00", None),
-            *("2026-07-15", "2026-07-15"),
+            *("2026-07-15", "2026-07-15", 0, 2),
         )
     ]
 

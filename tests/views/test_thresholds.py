@@ -97,9 +97,10 @@ def test_an_account_that_was_never_listed_is_missed(warehouse: Warehouse) -> Non
 
 
 def test_rejected_records_of_the_window_are_counted(warehouse: Warehouse) -> None:
-    """Records rejected in the last day, a kind a line."""
-    for position, hours in enumerate((1, 2, 30)):
-        warehouse.insert("rejected_records", {"position": position, "rejected_at": NOW - hours * HOUR, "reason": "odd"})
+    """Records that runs met in the last day, a kind a line."""
+    for hours in (1, 2, 30):
+        record = {"record_hash": f"H{hours}", "last_rejected_at": NOW - hours * HOUR, "reason": "odd"}
+        warehouse.insert("rejected_records", {**record, "first_rejected_at": NOW - 40 * HOUR})
 
     assert found(warehouse, "rejected_records") == [("default", "item-create", 2, True)]
     assert found(warehouse, "rejected_records", max_rejected_records=2) == [("default", "item-create", 2, False)]

@@ -43,7 +43,7 @@ def filled(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> Warehouse:
     ):
         warehouse.rows(f"update klaviyo_raw.{table} set {column} = now() - interval 20 day where job_id = 'OLD'")
         warehouse.rows(f"update klaviyo_raw.{table} set {column} = now() - interval 1 day where job_id = 'NEW'")
-    warehouse.rows("update klaviyo_raw.rejected_records set rejected_at = now() - interval 20 day")
+    warehouse.rows("update klaviyo_raw.rejected_records set last_rejected_at = now() - interval 20 day")
     warehouse.rows("update klaviyo_raw.listings set started_at = now() - interval 20 day")
     return warehouse
 

@@ -11,13 +11,11 @@ def views_command(warehouse: WarehouseOption = None) -> None:
     from klaviyo_jobs.monitor.report import plain_table
     from klaviyo_jobs.settings import read_settings
     from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
-    from klaviyo_jobs.warehouse.migrations import add_missing_columns
     from klaviyo_jobs.warehouse.views import apply_views
 
     settings = read_settings()
     path = warehouse_path(warehouse, settings)
     with open_warehouse(path, settings.memory, must_exist=True) as connection:
-        add_missing_columns(connection)
         names = apply_views(connection, **settings.of_views)
         comments = dict(
             connection.execute("select view_name, comment from duckdb_views() where schema_name = 'klaviyo'").fetchall()

@@ -2,11 +2,13 @@
 Ask the warehouse which jobs it knows: the only memory from one run to the next.
 
 In:     the destination of the running dlt pipeline, and the listings of one load.
-Out:    `KnownJobs` for each listing: jobs by their ids, and the stored rows of those that had not finished.
+Out:    `KnownJobs` for each listing: which of what it shows is kept as it is, what is known of the rest, and the stored
+        rows of those that had not finished.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -16,12 +18,20 @@ from typing import Final, NamedTuple, Self
 import pyarrow as pa
 from dlt import Pipeline
 
-from klaviyo_jobs.extract.questions import FINISHED, KnownJob, Questions, marks_of, portions_of, tuples_of
+from klaviyo_jobs.extract.questions import (
+    MAY_MOVE,
+    KnownJob,
+    Questions,
+    RecentJob,
+    marks_of,
+    portions_of,
+    time_of,
+    tuples_of,
+)
 from klaviyo_jobs.model.records import Observation
-from klaviyo_jobs.model.tables import JOB_OBSERVATIONS, JOBS, SEEN_RANK, Table
+from klaviyo_jobs.model.tables import JOB_OBSERVATIONS, JOBS, REJECTED_RECORDS, SEEN_RANK, Table
 
 _OBSERVATION: Final = ", ".join(Observation._fields)
-_MAY_MOVE: Final = "vanished_at is null and status not in ({})".format(", ".join(f"'{each}'" for each in FINISHED))
 
 # Made once: it is the answer of nearly every listing of a quiet run.
 _NO_JOBS: Final = JOBS.schema.empty_table()
@@ -57,7 +67,7 @@ class Recall:
         self._listings = list(listings)
         self._has_asked = False
         self._stored: dict[ListingKey, _StoredListing] = {}
-        self._recent: defaultdict[ListingKey, dict[str, KnownJob]] = defaultdict(dict)
+        self._recent: defaultdict[ListingKey, list[RecentJob]] = defaultdict(list)
 
     @property
     def is_open(self) -> bool:
@@ -88,7 +98,7 @@ class Recall:
     def known_jobs(self, account: str, kind: str) -> KnownJobs:
         """Hand over what is known of one listing's jobs, to be used while the recall is open."""
         key = account, kind
-        return KnownJobs(self._questions, key, self._stored.get(key), self._recent.pop(key, {}))
+        return KnownJobs(self._questions, key, self._stored.get(key), self._recent.pop(key, []))
 
     def has_table(self, table: Table) -> bool:
         """Tell whether the warehouse has *table* with all its columns, so that a load does not have to make it."""
@@ -104,20 +114,20 @@ class Recall:
         kinds = sorted({kind for _, kind in self._listings})
         for accounts in portions_of(sorted({account for account, _ in self._listings})):
             jobs_of_listings = f"""
-                from {self._questions.name(JOBS.name)}
+                from {self._questions.name(JOBS.name)} as j
                 where account in ({marks_of(accounts)}) and job_kind in ({marks_of(kinds)})
                 group by account, job_kind
             """
             stored = self._questions.ask(
                 f"""
-                select account, job_kind, count(*) as job_count, count(case when {_MAY_MOVE} then 1 end) as moving_count
+                select account, job_kind, count(*) as job_count, count(case when {MAY_MOVE} then 1 end) as moving_count
                 {jobs_of_listings}
                 """,
                 *accounts,
                 *kinds,
             )
             self._stored |= {(row.account, row.job_kind): row for row in map(_StoredListing._make, tuples_of(stored))}
-            recent = self._questions.ask_jobs(
+            recent = self._questions.ask_recent(
                 "j.expires_at is null or j.expires_at > n.created_at",
                 *accounts,
                 *kinds,
@@ -127,8 +137,7 @@ class Recall:
                 """,
             )
             for job in recent:
-                if (known := job.known()) is not None:
-                    self._recent[job.account, job.job_kind][job.job_id] = known
+                self._recent[job.account, job.job_kind].append(job)
 
 
 class KnownJobs:
@@ -139,24 +148,59 @@ class KnownJobs:
     """
 
     def __init__(
-        self, questions: Questions, listing: ListingKey, stored: _StoredListing | None, recent: dict[str, KnownJob]
+        self, questions: Questions, listing: ListingKey, stored: _StoredListing | None, recent: list[RecentJob]
     ) -> None:
         self._questions = questions
         self._listing = listing
-        self._recent = recent
-        self._has_others = stored is not None and stored.job_count > len(recent)
-        moving_count = sum(known.may_move for known in recent.values())
-        self._has_others_that_move = stored is not None and stored.moving_count > moving_count
+        self._is_new = stored is None
+        # A job that was cut off while it was loaded, or has vanished since, is to be written again whatever it is.
+        self._kept = {
+            job.listed_hash: job for job in recent if job.listed_hash and job.is_settled and not job.has_vanished
+        }
+        self._moving_ids = {job.job_id for job in recent if job.may_move}
+        self._has_others_that_move = stored is not None and stored.moving_count > len(self._moving_ids)
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether there is any job that `find_kept` could find."""
+        return bool(self._kept)
+
+    def find_kept(self, listed_hash: str, *, with_detail: bool) -> str | None:
+        """
+        Return the id of the job that a listing shows by bytes of this hash, if it is kept as it is; None if not.
+
+        Args:
+            with_detail: Whether its detail has to have been read too.
+        """
+        job = self._kept.get(listed_hash)
+        return None if job is None or (with_detail and not job.has_detail) else job.job_id
 
     def find(self, job_ids: Sequence[str]) -> dict[str, KnownJob]:
         """Return what is known of *job_ids*; those never stored are absent."""
-        found = {job_id: known for job_id in job_ids if (known := self._recent.get(job_id))}
-        if self._has_others:
-            for some in portions_of([job_id for job_id in job_ids if job_id not in found]):
-                stored = self._questions.ask_jobs(
+        found: dict[str, KnownJob] = {}
+        if not self._is_new:
+            for some in portions_of(job_ids):
+                found |= self._questions.ask_known(
                     f"j.account = %s and j.job_kind = %s and j.job_id in ({marks_of(some)})", *self._listing, *some
                 )
-                found |= {job.job_id: known for job in stored if (known := job.known())}
+        return found
+
+    def find_rejected(self, record_hashes: Sequence[str]) -> dict[str, tuple[dt.datetime, int]]:
+        """Return of those of *record_hashes* that are stored when they were first rejected, and by how many runs."""
+        account, kind = self._listing
+        found: dict[str, tuple[dt.datetime, int]] = {}
+        for some in portions_of(record_hashes):
+            stored = self._questions.ask(
+                f"""
+                select record_hash, first_rejected_at, times
+                from {self._questions.name(REJECTED_RECORDS.name)}
+                where account = %s and job_kind = %s and record_hash in ({marks_of(some)})
+                """,
+                account,
+                kind,
+                *some,
+            )
+            found |= {record_hash: (time_of(first), times) for record_hash, first, times in tuples_of(stored)}
         return found
 
     def last_observations(self, job_ids: Sequence[str]) -> dict[str, Observation]:
@@ -209,15 +253,13 @@ class KnownJobs:
 
         The warehouse is asked only if there can be any, which in a quiet run there cannot.
         """
-        if not self._has_others_that_move and not any(
-            known.may_move for job_id, known in self._recent.items() if job_id not in seen_ids
-        ):
+        if not self._has_others_that_move and self._moving_ids <= seen_ids:
             return _NO_JOBS
         found = self._questions.ask(
             f"""
             select {", ".join(JOBS.schema.names)}
-            from {self._questions.name(JOBS.name)}
-            where account = %s and job_kind = %s and {_MAY_MOVE}
+            from {self._questions.name(JOBS.name)} as j
+            where account = %s and job_kind = %s and {MAY_MOVE}
             """,
             *self._listing,
         )

@@ -33,15 +33,16 @@ from klaviyo_jobs.extract.rows import (
     SeenJob,
     rank_of,
     row_of_listing,
-    rows_of_faults,
     rows_of_jobs,
+    rows_of_rejected,
     rows_of_resources,
     rows_of_vanished,
 )
 from klaviyo_jobs.log import LOGGER
+from klaviyo_jobs.model.content import hash_of, record_hash
 from klaviyo_jobs.model.kinds import JobKind
-from klaviyo_jobs.model.parse import DetailBody, decode_detail, parse_detail, parse_page, peek_state
-from klaviyo_jobs.model.records import Fault, Job, Observation, Parsed, Resource, State
+from klaviyo_jobs.model.parse import DetailBody, decode_detail, parse_detail, parse_page
+from klaviyo_jobs.model.records import Fault, Job, Observation, Parsed, Resource
 from klaviyo_jobs.model.tables import ENTITY_TABLES, JOBS, LISTINGS, REJECTED_RECORDS
 
 # The ledger's row is no Arrow table: to make one in a thread beside others takes a millisecond, like one of all rows.
@@ -64,12 +65,14 @@ class Listing:
         kind: Which of the nine listings.
         includes: Whether the detail of each new or changed job is read, with its included resources.
         is_full: Whether every job is read again, known or not.
+        reporting_timezone: The zone whose days jobs are created and completed on.
     """
 
     client: Client
     kind: JobKind
     includes: bool
     is_full: bool = False
+    reporting_timezone: str = "UTC"
 
     @property
     def key(self) -> ListingKey:
@@ -144,7 +147,7 @@ class _Change:
         """Return what is to be written of the job."""
         state = self.job.state
         known = self.known
-        is_same = known is not None and known.state == state
+        is_same = known is not None and known.is_same(self.job)
         return SeenJob(
             job=self.job,
             read_at=self.read_at,
@@ -162,7 +165,7 @@ class _Pending:
 
     seen: list[SeenJob] = field(default_factory=list)
     resources: dict[str, tuple[str, Resource]] = field(default_factory=dict)
-    faults: list[tuple[int, str, Fault]] = field(default_factory=list)
+    rejected: dict[str, tuple[str, Fault]] = field(default_factory=dict)
     child_count: int = 0
 
     def add(self, seen: SeenJob) -> None:
@@ -186,26 +189,18 @@ class ListingReader:
         listing: What to read.
         context: The columns that all its rows share.
         known: What the warehouse knows of its jobs.
-        positions: Numbers the rejected records of the account in this run.
     """
 
-    def __init__(
-        self,
-        listing: Listing,
-        *,
-        context: RowContext,
-        known: KnownJobs,
-        positions: Iterator[int],
-    ) -> None:
+    def __init__(self, listing: Listing, *, context: RowContext, known: KnownJobs) -> None:
         self._client = listing.client
         self._kind = listing.kind
         self._includes = listing.includes
         self._is_full = listing.is_full
         self._context = context
         self._known = known
-        self._positions = positions
         self._pending = _Pending()
         self._seen_ids: set[str] = set()
+        self._rejected_hashes: set[str] = set()
         self._may_conclude_absence = True
         self._outage: KlaviyoJobsError | None = None
         self.outcome = ListingOutcome(account=listing.client.account, kind=listing.kind)
@@ -231,7 +226,7 @@ class ListingReader:
             self.outcome.error = error
             if not isinstance(error, KeyRefusedError):  # the client has said so, once for all listings
                 LOGGER.warning("%s: %s", self.outcome.name, error.headline)
-        if self._pending.seen or self._pending.faults:
+        if self._pending.seen or self._pending.rejected:
             yield self._flush()
         if self.outcome.is_complete and self._may_conclude_absence:
             yield from self._iter_vanished()
@@ -276,22 +271,18 @@ class ListingReader:
 
     def _changes_on(self, page: Page) -> list[_Change]:
         """Return the jobs of *page* that are new to the warehouse or differ from what it knows."""
-        peeks = [peek_state(self._kind, raw) for raw in page.data]
-        known = self._known.find([job_id for job_id, _ in filter(None, peeks)])
-        to_parse: list[tuple[int, msgspec.Raw]] = []
-        for index, (peek, raw) in enumerate(zip(peeks, page.data, strict=True)):
-            if peek and self._is_unchanged(peek[1], known.get(peek[0])):
-                self._seen_ids.add(peek[0])
-            else:
-                to_parse.append((index, raw))
+        to_parse = [(index, raw) for index, raw in enumerate(page.data) if not self._is_kept(raw)]
         parsed = parse_page(self._kind, to_parse)
-        self._keep_faults(parsed, f"{self._kind.list_path} (page {page.number})")
         # A record that cannot be read may be any job.
         self._may_conclude_absence &= len(parsed.jobs) == len(to_parse)
         # The list may move while it is read, and show a job on two pages.
         jobs = {job.job_id: job for job in reversed(parsed.jobs) if job.job_id not in self._seen_ids}
-        known |= self._known.find([job_id for job_id in jobs if job_id not in known])
-        changed = [job for job in reversed(jobs.values()) if not self._is_unchanged(job.state, known.get(job.job_id))]
+        known = self._known.find(list(jobs))
+        changed = [job for job in reversed(jobs.values()) if not self._is_unchanged(job, known.get(job.job_id))]
+        # What cannot be read of a job that has not changed was rejected when it was read.
+        to_write = {None, *(job.job_id for job in changed)}
+        parsed.faults = [fault for fault in parsed.faults if fault.job_id in to_write]
+        self._keep_faults(parsed, f"{self._kind.list_path} (page {page.number})")
         self._seen_ids.update(jobs)
         self.outcome.page_count = page.number
         self.outcome.job_count = len(self._seen_ids)
@@ -303,11 +294,21 @@ class ListingReader:
         }
         return [_Change(job, page.received_at, known.get(job.job_id), observations.get(job.job_id)) for job in changed]
 
-    def _is_unchanged(self, state: State, known: KnownJob | None) -> bool:
+    def _is_kept(self, raw: msgspec.Raw) -> bool:
+        """Tell by its bytes whether the warehouse has the job as it is, and note that it was seen."""
+        if self._is_full or not self._known.has_kept:
+            return False
+        job_id = self._known.find_kept(hash_of(raw), with_detail=self._includes)
+        if job_id is None:
+            return False
+        self._seen_ids.add(job_id)
+        return True
+
+    def _is_unchanged(self, job: Job, known: KnownJob | None) -> bool:
         """Tell whether the warehouse knows the job as it is, so that there is nothing to read or write."""
         if self._is_full or known is None or not known.is_settled or known.has_vanished:
             return False
-        return known.state == state and not (self._includes and known.detail_read_at is None)
+        return known.is_same(job) and not (self._includes and known.detail_read_at is None)
 
     def _fetch_detail(self, job_id: str) -> Answer[DetailBody]:
         """Read one detail, unless the API has gone away before: it is no better for the next."""
@@ -351,15 +352,22 @@ class ListingReader:
                 change.detail_read_at = answer.received_at
             self._keep_faults(parsed, self._detail_path(job_id))
             if parsed.jobs:
-                change.job, change.read_at = parsed.jobs[0], answer.received_at
+                [job] = parsed.jobs
+                # By the listing's bytes only if the listing showed what the detail says.
+                job.listed_hash = change.job.listed_hash if job.content_hash == change.job.content_hash else None
+                change.job, change.read_at = job, answer.received_at
             for resource in parsed.resources:
                 self._pending.add_resource(job_id, resource)
         self._pending.add(change.seen())
 
     def _keep_faults(self, parsed: Parsed, endpoint: str) -> None:
         self.outcome.unmodelled |= parsed.unmodelled
-        self.outcome.rejected_count += len(parsed.faults)
-        self._pending.faults += [(next(self._positions), f"GET {endpoint}", fault) for fault in parsed.faults]
+        for fault in parsed.faults:
+            key = record_hash(fault)
+            if key not in self._rejected_hashes:
+                self._rejected_hashes.add(key)
+                self._pending.rejected[key] = f"GET {endpoint}", fault
+        self.outcome.rejected_count = len(self._rejected_hashes)
 
     def _flush(self) -> Batch:
         pending, self._pending = self._pending, _Pending()
@@ -373,8 +381,9 @@ class ListingReader:
             ]
             if newest:
                 batch[table.name] = rows_of_resources(self._context, table, newest)
-        if pending.faults:
-            batch[REJECTED_RECORDS.name] = rows_of_faults(self._context, pending.faults, pendulum.now("UTC"))
+        if rejected := pending.rejected:
+            before = self._known.find_rejected(list(rejected))
+            batch[REJECTED_RECORDS.name] = rows_of_rejected(self._context, rejected, before, pendulum.now("UTC"))
         return {name: rows for name, rows in batch.items() if rows.num_rows}
 
     def _iter_vanished(self) -> Iterator[Batch]:

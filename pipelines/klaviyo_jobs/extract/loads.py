@@ -9,7 +9,6 @@ Merges: every table has natural keys and dlt's delete-insert merge, so a batch l
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -76,7 +75,6 @@ class _Load:
     def __init__(self, run_id: str, recall: Recall) -> None:
         self.run_id = run_id
         self.recall = recall
-        self.positions: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self.gathered = _Gathered()
         self.has_begun = False
 
@@ -150,9 +148,8 @@ class Loads:
         account, revision = listing.client.account, listing.client.revision
         reader = ListingReader(
             listing,
-            context=RowContext(account, listing.kind, load.run_id, revision),
+            context=RowContext(account, listing.kind, load.run_id, revision, listing.reporting_timezone),
             known=load.recall.known_jobs(*listing.key),
-            positions=load.positions[account],
         )
         if self._outcomes is not None:
             self._outcomes.append(reader.outcome)

@@ -13,7 +13,7 @@ import datetime as dt
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import pyarrow as pa
 from dlt import Pipeline
@@ -21,11 +21,13 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.typing import LOADS_TABLE_NAME
 from dlt.destinations.sql_client import SqlClientBase
 
-from klaviyo_jobs.model.records import Observation, State
+from klaviyo_jobs.model.records import Job, Observation, State
 from klaviyo_jobs.model.tables import JOBS, TIME, Table
 
 # Statuses after which a job does not change any more; any other, known or not, may still move.
-FINISHED: Final = ("complete", "cancelled")
+_FINISHED: Final = ("complete", "cancelled")
+# Of a job, called j: a complete listing that does not show it tells that it has vanished.
+MAY_MOVE: Final = "j.vanished_at is null and j.status not in ({})".format(", ".join(f"'{each}'" for each in _FINISHED))
 
 # How many values one question names: engines bound the length of a statement.
 _VALUES_AT_ONCE: Final = 1000
@@ -38,6 +40,7 @@ class KnownJob:
     What the warehouse knows of one job.
 
     Attributes:
+        content_hash: The hash of what was last written; None of a job that was written before there was one.
         state: As it was last written.
         first_seen_at: When a run first saw it.
         last_changed_at: When a run last saw its state changed.
@@ -46,6 +49,7 @@ class KnownJob:
         is_settled: Whether it arrived in a load that completed.
     """
 
+    content_hash: str | None
     state: State
     first_seen_at: dt.datetime
     last_changed_at: dt.datetime
@@ -53,19 +57,18 @@ class KnownJob:
     detail_read_at: dt.datetime | None
     is_settled: bool
 
-    @property
-    def may_move(self) -> bool:
-        """Whether a complete listing that does not show the job tells something: it had not finished or vanished."""
-        status = self.state.observation.status
-        return not self.has_vanished and status is not None and status not in FINISHED
+    def is_same(self, job: Job) -> bool:
+        """Tell whether *job* is as it was last written."""
+        if self.content_hash is None:
+            return self.state == job.state
+        return self.content_hash == job.content_hash
 
 
 class _StoredJob(NamedTuple):
     """A job as the warehouse answers: its fields write the SELECT. Times are microseconds since 1970."""
 
-    account: str
-    job_kind: str
     job_id: str
+    content_hash: str | None
     status: str | None
     total_count: int | None
     completed_count: int | None
@@ -86,6 +89,7 @@ class _StoredJob(NamedTuple):
         if self.first_seen_at is None or self.last_changed_at is None:
             return None
         return KnownJob(
+            self.content_hash,
             State(
                 Observation(
                     status=self.status,
@@ -97,20 +101,45 @@ class _StoredJob(NamedTuple):
                 ),
                 (self.created_at, self.completed_at, self.expires_at),
             ),
-            first_seen_at=_time(self.first_seen_at),
-            last_changed_at=_time(self.last_changed_at),
+            first_seen_at=time_of(self.first_seen_at),
+            last_changed_at=time_of(self.last_changed_at),
             has_vanished=bool(self.has_vanished),
-            detail_read_at=None if self.detail_read_at is None else _time(self.detail_read_at),
+            detail_read_at=None if self.detail_read_at is None else time_of(self.detail_read_at),
             is_settled=bool(self.is_settled),
         )
 
 
-# What the fields of `_StoredJob` stand for that are not columns of `jobs`: whole numbers, which every engine has.
+class RecentJob(NamedTuple):
+    """
+    A job that the API may still list, as far as tells that it need not be looked at again; its fields write the SELECT.
+
+    Attributes:
+        listed_hash: The hash of the bytes by which a listing showed it as it is stored.
+        may_move: Whether a complete listing that lacks the job tells something: it had not finished or vanished.
+    """
+
+    account: str
+    job_kind: str
+    job_id: str
+    listed_hash: str | None
+    may_move: int
+    has_vanished: int
+    has_detail: int
+    is_settled: int
+
+
+# What the fields stand for that are not columns of `jobs`: whole numbers, which every engine has.
 _STORED_AS: Final = {
+    "may_move": f"case when {MAY_MOVE} then 1 else 0 end",
+    "has_detail": "case when j.detail_read_at is null then 0 else 1 end",
     "has_vanished": "case when j.vanished_at is null then 0 else 1 end",
-    "is_settled": "case when l.load_id is null then 0 else 1 end",
+    # No run of ours left a row without these times.
+    "is_settled": """
+        case when l.load_id is null or j.first_seen_at is null or j.last_changed_at is null then 0 else 1 end
+    """,
 }
-_STORED_JOB: Final = ", ".join(f"{_STORED_AS.get(name, f'j.{name}')} as {name}" for name in _StoredJob._fields)
+
+_J = TypeVar("_J", _StoredJob, RecentJob)
 
 
 class Questions:
@@ -165,11 +194,20 @@ class Questions:
                 pass
         return pa.table({})
 
-    def ask_jobs(self, where: str, *parameters: str, join: str = "") -> Iterator[_StoredJob]:
-        """Answer with the rows of `jobs`, called j, for which *where* holds; *join* may bring other tables in."""
+    def ask_recent(self, where: str, *parameters: str, join: str) -> Iterator[RecentJob]:
+        """Answer with the jobs, called j, for which *where* holds; *join* brings other tables in."""
+        return self._ask_jobs(RecentJob, where, *parameters, join=join)
+
+    def ask_known(self, where: str, *parameters: str) -> dict[str, KnownJob]:
+        """Answer with what is known of the jobs, called j, for which *where* holds, by their ids."""
+        found = self._ask_jobs(_StoredJob, where, *parameters)
+        return {job.job_id: known for job in found if (known := job.known())}
+
+    def _ask_jobs(self, answer: type[_J], where: str, *parameters: str, join: str = "") -> Iterator[_J]:
+        columns = ", ".join(f"{_STORED_AS.get(name, f'j.{name}')} as {name}" for name in answer._fields)
         found = self.ask(
             f"""
-            select {_STORED_JOB}
+            select {columns}
             from {self.name(JOBS.name)} as j
             {join}
             left join {self.name(LOADS_TABLE_NAME)} as l on l.load_id = j.run_id and l.status = 0
@@ -177,7 +215,7 @@ class Questions:
             """,
             *parameters,
         )
-        return map(_StoredJob._make, tuples_of(found))
+        return map(answer._make, tuples_of(found))
 
     def is_empty(self, table: Table, account: str) -> bool:
         """Tell whether *table* had no row of *account* when this was first asked, so that there is nothing to find."""
@@ -202,7 +240,8 @@ def tuples_of(table: pa.Table) -> Iterator[tuple[Any, ...]]:
     return zip(*(column.to_pylist() for column in columns), strict=True)
 
 
-def _time(microseconds: int) -> dt.datetime:
+def time_of(microseconds: int) -> dt.datetime:
+    """Return the moment that many *microseconds* after 1970."""
     return _EPOCH + dt.timedelta(microseconds=microseconds)
 
 

@@ -14,8 +14,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from klaviyo_jobs.model.days import day_of, zone_of
+from klaviyo_jobs.model.fingerprints import fingerprint_of
 from klaviyo_jobs.model.kinds import JobKind
-from klaviyo_jobs.model.records import Fault, Job, Resource, external_id_of
+from klaviyo_jobs.model.records import Fault, Job, Resource
 from klaviyo_jobs.model.tables import (
     JOB_ERRORS,
     JOB_LINKAGES,
@@ -36,12 +38,18 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RowContext:
-    """Where rows come from: the columns that all rows of one listing share."""
+    """
+    Where rows come from: the columns that all rows of one listing share.
+
+    Attributes:
+        reporting_timezone: The zone whose days jobs are created and completed on.
+    """
 
     account: str
     kind: JobKind
     run_id: str
     api_revision: str
+    reporting_timezone: str = "UTC"
 
 
 @dataclass(slots=True)
@@ -75,6 +83,7 @@ def rows_of_jobs(context: RowContext, seen: Sequence[SeenJob]) -> dict[str, pa.T
     """
     jobs = [reading.job for reading in seen]
     observed = [reading for reading in seen if reading.is_observed]
+    zone = zone_of(context.reporting_timezone)
     return {
         JOBS.name: _arrow(
             JOBS,
@@ -86,14 +95,20 @@ def rows_of_jobs(context: RowContext, seen: Sequence[SeenJob]) -> dict[str, pa.T
             created_at=[job.created_at for job in jobs],
             completed_at=[job.completed_at for job in jobs],
             expires_at=[job.expires_at for job in jobs],
+            created_on=[day_of(job.created_at, zone) for job in jobs],
+            completed_on=[day_of(job.completed_at, zone) for job in jobs],
             total_count=[job.total_count for job in jobs],
             completed_count=[job.completed_count for job in jobs],
             failed_count=[job.failed_count for job in jobs],
             error_count=[job.error_count for job in jobs],
             linkage_count=[job.linkage_count for job in jobs],
+            unread_error_count=[job.unread_error_count for job in jobs],
+            unread_linkage_count=[job.unread_linkage_count for job in jobs],
             first_seen_at=[reading.first_seen_at for reading in seen],
             last_changed_at=[reading.last_changed_at for reading in seen],
             detail_read_at=[reading.detail_read_at for reading in seen],
+            content_hash=[job.content_hash for job in jobs],
+            listed_hash=[job.listed_hash for job in jobs],
             api_revision=context.api_revision,
             extra=[job.extra for job in jobs],
             run_id=context.run_id,
@@ -132,6 +147,7 @@ def _rows_of_errors(context: RowContext, seen: Sequence[SeenJob]) -> pa.Table:
         code=[error.code for _, error in pairs],
         title=[error.title for _, error in pairs],
         detail=[error.detail for _, error in pairs],
+        fingerprint=[fingerprint_of(error.detail, error.title, error.code, error.related_id) for _, error in pairs],
         source_pointer=[error.source_pointer for _, error in pairs],
         related_id=[error.related_id for _, error in pairs],
         meta=[error.meta for _, error in pairs],
@@ -143,7 +159,6 @@ def _rows_of_errors(context: RowContext, seen: Sequence[SeenJob]) -> pa.Table:
 def _rows_of_linkages(context: RowContext, seen: Sequence[SeenJob]) -> pa.Table:
     jobs = [reading.job for reading in seen]
     linkages = [linkage for job in jobs for linkage in job.linkages]
-    related_ids = [linkage.id for linkage in linkages]
     gone = [reading.job.job_id for reading in seen if not reading.job.linkages]
     rows = _arrow(
         JOB_LINKAGES,
@@ -152,11 +167,8 @@ def _rows_of_linkages(context: RowContext, seen: Sequence[SeenJob]) -> pa.Table:
         job_kind=context.kind.name,
         job_id=[job.job_id for job in jobs for _ in job.linkages],
         position=[position for job in jobs for position in job.linkage_positions],
-        relationship=context.kind.entity.plural,
         related_type=[linkage.type for linkage in linkages],
-        related_id=related_ids,
-        external_id=[external_id_of(related_id) for related_id in related_ids],
-        run_id=context.run_id,
+        related_id=[linkage.id for linkage in linkages],
     )
     return _with_tombstones(JOB_LINKAGES, context, rows, gone)
 
@@ -196,20 +208,34 @@ def rank_of(job_id: str, resource: Resource) -> str:
     return f"{updated_at.isoformat(timespec='microseconds') if updated_at else ''} {job_id}"
 
 
-def rows_of_faults(context: RowContext, faults: Sequence[tuple[int, str, Fault]], rejected_at: dt.datetime) -> pa.Table:
-    """Return the rows of what could not be read: position in the run, endpoint, fault."""
+def rows_of_rejected(
+    context: RowContext,
+    rejected: dict[str, tuple[str, Fault]],
+    before: dict[str, tuple[dt.datetime, int]],
+    rejected_at: dt.datetime,
+) -> pa.Table:
+    """
+    Return the rows of what could not be read.
+
+    Args:
+        rejected: Endpoint and fault of each record by its hash.
+        before: Since when, and by how many runs, those among them were met that are stored already.
+    """
+    new = rejected_at, 0
     return _arrow(
         REJECTED_RECORDS,
-        len(faults),
+        len(rejected),
         account=context.account,
-        run_id=context.run_id,
-        position=[position for position, _, _ in faults],
         job_kind=context.kind.name,
-        endpoint=[endpoint for _, endpoint, _ in faults],
-        json_path=[fault.json_path for _, _, fault in faults],
-        reason=[fault.reason for _, _, fault in faults],
-        raw=[fault.raw[:RAW_BYTES].decode(errors="replace") for _, _, fault in faults],
-        rejected_at=rejected_at,
+        record_hash=list(rejected),
+        endpoint=[endpoint for endpoint, _ in rejected.values()],
+        json_path=[fault.json_path for _, fault in rejected.values()],
+        reason=[fault.reason for _, fault in rejected.values()],
+        raw=[fault.raw[:RAW_BYTES].decode(errors="replace") for _, fault in rejected.values()],
+        first_rejected_at=[before.get(key, new)[0] for key in rejected],
+        last_rejected_at=rejected_at,
+        times=[before.get(key, new)[1] + 1 for key in rejected],
+        run_id=context.run_id,
     )
 
 

@@ -19,6 +19,7 @@ from dlt.extract.items import DataItemWithMeta
 from klaviyo_jobs.api.client import Client
 from klaviyo_jobs.extract.listing import Listing, ListingOutcome
 from klaviyo_jobs.extract.loads import Loads
+from klaviyo_jobs.model.days import zone_of
 from klaviyo_jobs.model.kinds import JobKind
 from klaviyo_jobs.model.revisions import DEFAULT_REVISION
 from klaviyo_jobs.model.tables import ENTITY_TABLES, TABLES, Table
@@ -44,6 +45,7 @@ def klaviyo_jobs(
     revision: str = DEFAULT_REVISION,
     kinds: Sequence[str] | None = None,
     include: Sequence[str] | None = None,
+    reporting_timezone: str = "UTC",
     labels: Sequence[str] | None = None,
     full_refresh: bool = False,
     outcomes: list[ListingOutcome] | None = None,
@@ -59,6 +61,7 @@ def klaviyo_jobs(
         kinds: Job kinds to read, e.g. `["item-create"]`; all nine by default.
         include: Relationships whose resources are read from the details of new and changed create and update jobs:
             `categories` (the default), `items`, `variants`; an empty list reads no details.
+        reporting_timezone: The zone whose days the columns `created_on` and `completed_on` hold.
         labels: Which of *accounts* to read; all by default.
         full_refresh: Read and write every job that is listed, whatever the warehouse knows; history is kept.
         outcomes: Collects how each listing went. A failed listing is then only recorded, here and in the table
@@ -76,6 +79,7 @@ def klaviyo_jobs(
         revision=revision,
         kinds=None if kinds is None else list(kinds),
         include=None if include is None else list(include),
+        reporting_timezone=reporting_timezone,
     )
     yield from _resources_of(build_listings(asked, labels=labels, full_refresh=full_refresh), outcomes)
 
@@ -96,12 +100,19 @@ def build_listings(
     included = select_relationships(settings.include)
     wanted = select_kinds(settings.kinds)
     network = read_network_settings()
+    zone_of(settings.reporting_timezone)
     clients = [
         Client(label, key, base_url=base_url, revision=revision, network=network)
         for label, key in resolve_keys(settings.api_key, settings.accounts, labels).items()
     ]
     return [
-        Listing(client, kind, kind.can_include and kind.entity.plural in included, full_refresh)
+        Listing(
+            client,
+            kind,
+            includes=kind.can_include and kind.entity.plural in included,
+            is_full=full_refresh,
+            reporting_timezone=settings.reporting_timezone,
+        )
         for kind in wanted
         for client in clients
     ]

@@ -13,23 +13,20 @@ Source: Klaviyo's OpenAPI documents of 2022-10-17, 2023-12-15, 2024-10-15 and 20
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
 
+from klaviyo_jobs.model.content import content_hash, hash_of
 from klaviyo_jobs.model.kinds import Entity, JobKind
 from klaviyo_jobs.model.records import (
     Fault,
     Job,
     JobError,
     Linkage,
-    Observation,
     Parsed,
     Resource,
-    State,
-    microseconds_of,
 )
 from klaviyo_jobs.model.values import (
     MOST_ELEMENTS,
@@ -54,63 +51,12 @@ decode_detail: Final = msgspec.json.Decoder(DetailBody).decode
 _decode_linkages: Final = msgspec.json.Decoder(list[Linkage]).decode
 
 
-class _PeekedAttributes(msgspec.Struct):
-    status: str
-    created_at: dt.datetime
-    job_id: str | None = None
-    total_count: int | None = None
-    completed_count: int | None = None
-    failed_count: int | None = None
-    completed_at: dt.datetime | None = None
-    expires_at: dt.datetime | None = None
-    errors: list[msgspec.Raw] | None = None
-
-
-class _PeekedRelationship(msgspec.Struct):
-    data: list[msgspec.Raw] | None = None
-
-
-class _Peek(msgspec.Struct):
-    attributes: _PeekedAttributes
-    id: str | None = None
-    relationships: dict[str, _PeekedRelationship] | None = None
-
-
-_decode_peek: Final = msgspec.json.Decoder(_Peek).decode
-
-
-def peek_state(kind: JobKind, raw: msgspec.Raw) -> tuple[str, State] | None:
-    """
-    Return id and state of a plain job without parsing it: enough to tell that it is unchanged, at a tenth of the cost.
-
-    None means that it has to be parsed to know.
-    """
-    try:
-        peeked = _decode_peek(raw)
-    except UNDECODABLE:
-        return None
-    attributes = peeked.attributes
-    job_id = peeked.id or attributes.job_id
-    times = (attributes.created_at, attributes.completed_at, attributes.expires_at)
-    if not job_id or any(time is not None and time.tzinfo is None for time in times):
-        return None
-    relationship = (peeked.relationships or {}).get(kind.entity.plural)
-    observation = Observation(
-        attributes.status,
-        attributes.total_count,
-        attributes.completed_count,
-        attributes.failed_count,
-        len(attributes.errors or ()),
-        len(relationship.data or ()) if relationship else 0,
-    )
-    return job_id, State(observation, (microseconds_of(times[0]), microseconds_of(times[1]), microseconds_of(times[2])))
-
-
 def parse_page(kind: JobKind, data: Iterable[tuple[int, msgspec.Raw]]) -> Parsed:
     """Parse resource objects of one page of the listing of *kind*, each given with its place on the page."""
     parsed = Parsed()
     for index, raw in data:
-        _parse_job_into(parsed, kind, raw, f"$.data[{index}]")
+        if job := _parse_job_into(parsed, kind, raw, f"$.data[{index}]"):
+            job.listed_hash = hash_of(raw)
     return parsed
 
 
@@ -126,15 +72,18 @@ def parse_detail(kind: JobKind, body: DetailBody) -> Parsed:
     return parsed
 
 
-def _fault_of(unreadable: UnreadableError, raw: msgspec.Raw) -> Fault:
-    return Fault(unreadable.path, unreadable.reason, bytes(raw))
+def _fault_of(unreadable: UnreadableError, raw: msgspec.Raw, job_id: str | None = None) -> Fault:
+    return Fault(unreadable.path, unreadable.reason, bytes(raw), job_id)
 
 
-def _parse_job_into(parsed: Parsed, kind: JobKind, raw: msgspec.Raw, path: str) -> None:
+def _parse_job_into(parsed: Parsed, kind: JobKind, raw: msgspec.Raw, path: str) -> Job | None:
     try:
-        parsed.jobs.append(_parse_job(kind, raw, path, parsed))
+        job = _parse_job(kind, raw, path, parsed)
     except UnreadableError as unreadable:
         parsed.faults.append(_fault_of(unreadable, raw))
+        return None
+    parsed.jobs.append(job)
+    return job
 
 
 def _parse_job(kind: JobKind, raw: msgspec.Raw, path: str, parsed: Parsed) -> Job:
@@ -176,6 +125,7 @@ def _parse_job(kind: JobKind, raw: msgspec.Raw, path: str, parsed: Parsed) -> Jo
     extra |= relationships.others((name,), "/relationships/")
     extra |= relationship.others(_RELATIONSHIP_MEMBERS, f"/relationships/{name}/")
     job.extra = json_of(extra, path)
+    job.content_hash = content_hash(job)
     # Only now: a job that cannot be read leaves one fault, its own.
     parsed.faults += child_faults
     parsed.unmodelled.update(extra)
@@ -206,7 +156,7 @@ def _parse_errors_into(job: Job, attributes: JsonObject, extra: Members, faults:
         try:
             job.errors.append(_parse_error(position, raw, f"{attributes.path}.errors[{position}]", extra))
         except UnreadableError as unreadable:
-            faults.append(_fault_of(unreadable, raw))
+            faults.append(_fault_of(unreadable, raw, job.job_id))
             job.unread_error_count += 1
 
 
@@ -249,7 +199,7 @@ def _parse_linkages_into(job: Job, name: str, relationship: JsonObject, extra: M
             linkage = JsonObject(element, f"{relationship.path}.data[{position}]")
             job.linkages.append(Linkage(linkage.text("type"), linkage.text("id")))
         except UnreadableError as unreadable:
-            faults.append(_fault_of(unreadable, element))
+            faults.append(_fault_of(unreadable, element, job.job_id))
             job.unread_linkage_count += 1
             continue
         positions.append(position)

@@ -29,11 +29,13 @@ class Fault:
         json_path: Where, from the top of the answer, e.g. `$.data[3].attributes.created_at`.
         reason: What was expected and what was found.
         raw: The JSON of the smallest record around it.
+        job_id: The job that the record is a part of; None if it is no part of a job that could be read.
     """
 
     json_path: str
     reason: str
     raw: bytes
+    job_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Observation(NamedTuple):
 
 class State(NamedTuple):
     """
-    All that tells whether a job changed since it was stored.
+    Status, counts and times: what tells whether a job changed that was stored before jobs had a `content_hash`.
 
     Attributes:
         observation: Status and counts.
@@ -91,6 +93,8 @@ class Job:
         linkage_positions: The place of each linkage in the answer; not 0, 1, 2 ... only where one could not be read.
         unread_error_count: Errors that could not be read; likewise *unread_linkage_count*.
         extra: A JSON object of the members that no column models.
+        content_hash: The hash of all of this; see `content.py`.
+        listed_hash: The hash of the bytes by which a listing shows the job so; None if none did.
     """
 
     job_id: str
@@ -107,6 +111,8 @@ class Job:
     unread_error_count: int = 0
     unread_linkage_count: int = 0
     extra: str | None = None
+    content_hash: str = field(default="", compare=False)
+    listed_hash: str | None = field(default=None, compare=False)
 
     @property
     def error_count(self) -> int:
@@ -157,9 +163,3 @@ class Parsed:
 def microseconds_of(time: dt.datetime | None) -> int | None:
     """Return *time* as microseconds since 1970."""
     return None if time is None else (time - _EPOCH) // _MICROSECOND
-
-
-def external_id_of(related_id: str | None) -> str | None:
-    """Return the shop's own id of a compound id, None if *related_id* is not compound."""
-    parts = related_id.split(":::", 2) if related_id else []
-    return parts[2] if len(parts) == 3 else None

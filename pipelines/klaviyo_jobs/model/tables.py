@@ -19,6 +19,7 @@ TEXT: Final = pa.string()
 JSON: Final = pa.string()
 COUNT: Final = pa.int64()
 TIME: Final = pa.timestamp("us", tz="UTC")
+DAY: Final = pa.date32()
 BOOL: Final = pa.bool_()
 SECONDS: Final = pa.float64()
 # Prices and quantities keep every digit the API sends: nine after the point, 29 before it.
@@ -78,16 +79,26 @@ JOBS: Final = _table(
         "created_at": TIME,
         "completed_at": TIME,
         "expires_at": TIME,
+        # Days in the reporting time zone: kept, as whoever reads them has rules of time zones of its own.
+        "created_on": DAY,
+        "completed_on": DAY,
         "total_count": COUNT,
         "completed_count": COUNT,
         "failed_count": COUNT,
         "error_count": COUNT,
         "linkage_count": COUNT,
+        # Errors and linkages among those counts that could not be read, and so have no rows.
+        "unread_error_count": COUNT,
+        "unread_linkage_count": COUNT,
         "first_seen_at": TIME,
         "last_changed_at": TIME,
         "vanished_at": TIME,
         # When the detail with its included resources was last read; null while only the listing was.
         "detail_read_at": TIME,
+        # A hash of all that is stored of what the API says of the job: what changes it has changed the job.
+        "content_hash": TEXT,
+        # A hash of the bytes by which a listing showed this content: a job that comes in them again is not even parsed.
+        "listed_hash": TEXT,
         "api_revision": TEXT,
         "extra": JSON,
         "run_id": TEXT,
@@ -103,6 +114,8 @@ JOB_ERRORS: Final = _table(
         "code": TEXT,
         "title": TEXT,
         "detail": TEXT,
+        # What the error has in common with others of its sort; made by `fingerprints.py`.
+        "fingerprint": TEXT,
         "source_pointer": TEXT,
         "related_id": TEXT,
         "meta": JSON,
@@ -111,17 +124,15 @@ JOB_ERRORS: Final = _table(
     },
     replaced_by=_JOB,
 )
+# By far the longest table: what can be told from these columns and from the job's row is left to the view.
 JOB_LINKAGES: Final = _table(
     "job_linkages",
     (*_JOB, "position"),
     {
         **_JOB_COLUMNS,
         "position": COUNT,
-        "relationship": TEXT,
         "related_type": TEXT,
         "related_id": TEXT,
-        "external_id": TEXT,
-        "run_id": TEXT,
         TOMBSTONE: BOOL,
     },
     replaced_by=_JOB,
@@ -165,17 +176,20 @@ LISTINGS: Final = _table(
 )
 REJECTED_RECORDS: Final = _table(
     "rejected_records",
-    ("account", "run_id", "position"),
+    ("account", "job_kind", "record_hash"),
     {
         "account": TEXT,
-        "run_id": TEXT,
-        "position": COUNT,
         "job_kind": TEXT,
+        "record_hash": TEXT,
         "endpoint": TEXT,
         "json_path": TEXT,
         "reason": TEXT,
         "raw": JSON,
-        "rejected_at": TIME,
+        "first_rejected_at": TIME,
+        "last_rejected_at": TIME,
+        # How many runs met the record.
+        "times": COUNT,
+        "run_id": TEXT,
     },
 )
 CATEGORIES: Final = _table(

@@ -65,9 +65,9 @@ _REJECTED: Final = f"""
         account,
         job_kind,
         count(*) as value,
-        'the newest: ' || arg_max(reason, rejected_at_utc) as seen
+        'the newest: ' || arg_max(reason, last_rejected_at_utc) as seen
     from {VIEW_SCHEMA}.rejected_records
-    where rejected_at_utc >= (current_timestamp at time zone 'UTC') - to_seconds($window)
+    where last_rejected_at_utc >= (current_timestamp at time zone 'UTC') - to_seconds($window)
     group by account, job_kind
     order by account, job_kind
 """

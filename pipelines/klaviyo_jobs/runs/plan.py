@@ -8,7 +8,6 @@ Calls:  the listings are read, since nothing else tells what is new; no detail i
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -59,7 +58,6 @@ def plan_run(
                 replace(listing, client=branches[listing.client]),
                 context=RowContext(listing.client.account, listing.kind, "", listing.client.revision),
                 known=recall.known_jobs(*listing.key),
-                positions=itertools.count(),
             )
             for listing in listings
         ]

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import dlt
@@ -23,6 +23,7 @@ import pyarrow as pa
 from dlt.extract.items import DataItemWithMeta
 
 from klaviyo_jobs.extract.loads import with_merge_hints
+from klaviyo_jobs.extract.questions import time_of
 from klaviyo_jobs.extract.rows import RowContext, SeenJob, rank_of, rows_of_jobs, rows_of_resources
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.model.kinds import KINDS, JobKind
@@ -62,6 +63,19 @@ class _Readable:
     resources: list[tuple[str, Resource]] = field(default_factory=list)
 
 
+class _Record(NamedTuple):
+    """A rejected record, and which runs met it: the first and the last."""
+
+    account: str
+    kind: JobKind
+    record_hash: str
+    api_revision: str
+    endpoint: str
+    raw: msgspec.Raw
+    first_rejected_at: dt.datetime
+    last_rejected_at: dt.datetime
+
+
 def replay_rejected(warehouse: Path, working_directory: Path, memory: MemoryBounds) -> Replayed:
     """
     Read every rejected record of *warehouse* again.
@@ -76,11 +90,11 @@ def replay_rejected(warehouse: Path, working_directory: Path, memory: MemoryBoun
     places: dict[tuple[str, JobKind, str], _Readable] = {}
     settled: list[tuple[Any, ...]] = []
     with open_warehouse(warehouse, memory, must_exist=True) as connection:
-        for key, account, kind, revision, endpoint, raw, rejected_at in _rejected(connection):
+        for record in _rejected(connection):
             replayed.record_count += 1
-            into = readable[account, kind, revision]
-            if _read_again(connection, into, places, account, kind, endpoint, raw, rejected_at):
-                settled.append(key)
+            into = readable[record.account, record.kind, record.api_revision]
+            if _read_again(connection, into, places, record):
+                settled.append((record.account, record.kind.name, record.record_hash))
     replayed.left_count = replayed.record_count - len(settled)
     replayed.job_count = sum(len(found.seen) for found in readable.values())
     replayed.resource_count = sum(len(found.resources) for found in readable.values())
@@ -93,37 +107,34 @@ def replay_rejected(warehouse: Path, working_directory: Path, memory: MemoryBoun
     return replayed
 
 
-def _rejected(
-    connection: Connection,
-) -> Iterator[tuple[tuple[Any, ...], str, JobKind, str, str, msgspec.Raw, dt.datetime]]:
+def _rejected(connection: Connection) -> Iterator[_Record]:
+    """Yield every record, those first that runs met last."""
     if not has_table(connection, REJECTED_RECORDS.name):
         return
     found = connection.execute(
         f"""
-        select r.account, r.run_id, r.position, r.job_kind, l.api_revision, r.endpoint, r.raw, epoch_us(r.rejected_at)
+        select
+            r.account, r.job_kind, r.record_hash, l.api_revision, r.endpoint, r.raw,
+            epoch_us(r.first_rejected_at), epoch_us(r.last_rejected_at)
         from {RAW_SCHEMA}.rejected_records as r
         left join {RAW_SCHEMA}.listings as l
             on l.account = r.account and l.job_kind = r.job_kind and l.run_id = r.run_id
-        order by r.rejected_at, r.position
+        order by r.last_rejected_at, r.first_rejected_at, r.record_hash
         """
     ).fetchall()
-    for account, run_id, position, kind, revision, endpoint, raw, rejected_at in found:
-        moment = dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=rejected_at)
-        raw_json = msgspec.Raw(raw.encode(errors="replace"))
-        yield (account, run_id, position), account, KINDS[kind], revision or "", endpoint, raw_json, moment
+    for account, kind, key, revision, endpoint, text, first, last in found:
+        raw = msgspec.Raw(text.encode(errors="replace"))
+        yield _Record(account, KINDS[kind], key, revision or "", endpoint, raw, time_of(first), time_of(last))
 
 
 def _read_again(
     connection: Connection,
     readable: _Readable,
     places: dict[tuple[str, JobKind, str], _Readable],
-    account: str,
-    kind: JobKind,
-    endpoint: str,
-    raw: msgspec.Raw,
-    rejected_at: dt.datetime,
+    record: _Record,
 ) -> bool:
-    """Put what *raw* holds into *readable*, of which *places* tells where each job is; tell whether it is settled."""
+    """Put what *record* holds into *readable*; *places* tells where each job is. Tell whether the record is settled."""
+    account, kind, raw = record.account, record.kind, record.raw
     try:
         record_type = msgspec.json.decode(raw).get("type")
     except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, RecursionError):
@@ -134,22 +145,22 @@ def _read_again(
             return False
         [job] = parsed.jobs
         if not _is_held(connection, account, kind, job.job_id):
-            # Every run that could not read the job left a record: the first one saw it first, the last one counts.
-            seen = SeenJob(job, rejected_at, rejected_at, rejected_at)
+            # Each state of the job that could not be read left a record: the first was seen first, the last counts.
+            seen = SeenJob(job, record.first_rejected_at, record.first_rejected_at, record.first_rejected_at)
             place = account, kind, job.job_id
             if place in places:
                 earlier = places[place].seen.pop(job.job_id)
                 places[place].earlier.append(earlier)
                 seen.first_seen_at = earlier.first_seen_at
                 seen.is_observed = job.state.observation != earlier.job.state.observation
-                if job.state == earlier.job.state:
+                if job.content_hash == earlier.job.content_hash:
                     seen.last_changed_at = earlier.last_changed_at
             readable.seen[job.job_id] = seen
             places[place] = readable
         return True
     if record_type == kind.entity.resource_type:
         # The path of a detail ends with the id of the job that the resource came with.
-        job_id = unquote(endpoint.rpartition("/")[2])
+        job_id = unquote(record.endpoint.rpartition("/")[2])
         parsed = parse_detail(kind, DetailBody(msgspec.Raw(b"{}"), [raw]))
         for resource in parsed.resources:
             table = ENTITY_TABLES[kind.entity.plural]

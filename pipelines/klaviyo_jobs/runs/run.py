@@ -42,9 +42,9 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
 from klaviyo_jobs.warehouse.ledger import record_ended_runs
 from klaviyo_jobs.warehouse.load import load
 from klaviyo_jobs.warehouse.lock import RunLock
-from klaviyo_jobs.warehouse.migrations import add_missing_columns
+from klaviyo_jobs.warehouse.migrations import is_of_earlier_contract
 from klaviyo_jobs.warehouse.publish import publish
-from klaviyo_jobs.warehouse.views import apply_views, check_zone
+from klaviyo_jobs.warehouse.views import apply_views
 
 _WORKING_PREFIX: Final = "klaviyo-jobs-"
 
@@ -179,7 +179,6 @@ def run(
     names = [(listing.client.account, listing.kind.name) for listing in listings]
     if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
         LOGGER.warning("%s", problem)
-    check_zone(settings.reporting_timezone)
     check_place(warehouse)
     with stoppable() as stop:
         stop.raise_if_asked()
@@ -196,7 +195,9 @@ def run(
             with open_warehouse(warehouse, memory, wait_seconds=settings.warehouse_wait_seconds) as connection:
                 for note in lock.ended:
                     LOGGER.warning("an earlier run did not come to its end: %s", note.ending)
-                add_missing_columns(connection)
+                if is_of_earlier_contract(connection):
+                    # With the views: those of the earlier contract read columns that are gone then.
+                    apply_views(connection, **settings.of_views)
                 if watch is not None:
                     watch(outcomes)
                 replayed = replay_rejected(warehouse, working_directory, memory) if replays else None

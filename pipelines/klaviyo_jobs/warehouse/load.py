@@ -21,7 +21,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
 
 from klaviyo_jobs.extract.source import SCHEMA_NAME
-from klaviyo_jobs.model.tables import TABLES
+from klaviyo_jobs.model.tables import JOB_LINKAGES, JOBS, TABLES
 from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, destination_of, warehouse_errors
 
@@ -108,8 +108,13 @@ def _count_rows(client: SqlClientBase[Any], run_id: str, tables: Iterable[str]) 
     """Count what the load left: less than it carried, where tombstones only delete and a resource came twice."""
     rows: dict[str, int] = {}
     for table in tables:
-        name = client.make_qualified_table_name(table)
-        [(rows[table],)] = client.execute_sql(f"select count(*) from {name} where run_id = %s", run_id) or [(0,)]
+        count, of = "count(*)", table
+        if table == JOB_LINKAGES.name:
+            # They carry no run: those of the jobs that the run read, and did not only mark as vanished.
+            count, of = "sum(case when vanished_at is null then linkage_count - unread_linkage_count end)", JOBS.name
+        name = client.make_qualified_table_name(of)
+        [(found,)] = client.execute_sql(f"select {count} from {name} where run_id = %s", run_id) or [(0,)]
+        rows[table] = int(found or 0)
     return rows
 
 

@@ -24,7 +24,7 @@ _AGE: Final = re.compile(r"(\d{1,5})([dw])")
 _TIME_COLUMNS: Final = {
     JOB_OBSERVATIONS.name: "observed_at",
     LISTINGS.name: "started_at",
-    REJECTED_RECORDS.name: "rejected_at",
+    REJECTED_RECORDS.name: "last_rejected_at",
 }
 _OF_A_JOB: Final = (JOB_ERRORS.name, JOB_LINKAGES.name, JOB_OBSERVATIONS.name)
 

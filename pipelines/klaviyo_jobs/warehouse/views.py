@@ -22,18 +22,20 @@ from typing import Final
 import sqlglot
 from sqlglot import exp
 
-from klaviyo_jobs.errors import SettingError, WarehouseError
+from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.model.days import DEFAULT_ZONE
+from klaviyo_jobs.warehouse.derived import keep_derived
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
     VIEW_SCHEMA,
     Connection,
     DatabaseError,
     MissingTableError,
-    knows_zone,
     mark_of,
     mark_table,
     transaction,
 )
+from klaviyo_jobs.warehouse.migrations import migrate
 
 LAYERS: Final = ("settings", "base", "marts")
 
@@ -86,6 +88,8 @@ def apply_views(
     """
     Create or replace every view and drop those that no file defines any more, unless all are as this would leave them.
 
+    The tables of an earlier contract are changed to this one's first, and days are made those of *reporting_timezone*.
+
     Args:
         connection: Open for writing and not inside a transaction.
         reporting_timezone: The zone whose midnights bound a day, e.g. `Europe/Berlin`.
@@ -95,13 +99,11 @@ def apply_views(
     Returns:
         The names of the views in the order they are applied.
     Raises:
-        SettingError: The database does not know the time zone.
+        SettingError: There is no such time zone.
         WarehouseError: The database refused a file; the error names it. The views are as they were.
 
     A setting that is None keeps the value that `sql/settings/reporting_settings.sql` gives it.
     """
-    if reporting_timezone is not None:
-        check_zone(reporting_timezone, connection)
     settings = {
         "reporting_timezone": reporting_timezone,
         "stuck_after_seconds": stuck_after_seconds,
@@ -113,10 +115,12 @@ def apply_views(
     }
     names = [file.stem for file in files]
     asked = repr((sorted(settings.items()), [(file.stem, sql) for file, sql in files.items()]))
-    mark = mark_of(connection, _MARKED_TABLE)
-    if mark is not None and mark == _mark(connection, asked):
-        return names
     with transaction(connection):
+        migrate(connection)
+        keep_derived(connection, DEFAULT_ZONE if reporting_timezone is None else reporting_timezone)
+        mark = mark_of(connection, _MARKED_TABLE)
+        if mark is not None and mark == _mark(connection, asked):
+            return names
         connection.execute(f"create schema if not exists {VIEW_SCHEMA}")
         for file, sql in files.items():
             _apply_file(connection, file, _with_settings(sql, settings) if file.parent.name == "settings" else sql)
@@ -187,13 +191,3 @@ def _drop_views_except(connection: Connection, names: list[str]) -> None:
     for (name,) in present:
         if name not in names:
             connection.execute(f'drop view {VIEW_SCHEMA}."{name}"')
-
-
-def check_zone(zone: str, connection: Connection | None = None) -> None:
-    """Raise SettingError if the database does not know the time zone *zone*; any connection will do."""
-    if not knows_zone(zone, connection):
-        raise SettingError(
-            f"reporting_timezone {zone!r} is not a time zone that the database knows.",
-            data="the warehouse is as it was.",
-            next_step="use a name of the tz database, for example Europe/Berlin or UTC.",
-        )

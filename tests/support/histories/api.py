@@ -46,6 +46,7 @@ class Shown:
 
     Attributes:
         error_count, linkage_count: How many can be read; which they are follows from the number.
+        wording, swap: How often an error's text, or a linkage's id, became another, with every count as it was.
         level: An attribute that no column models.
         has_bad_error: Whether its errors begin with one more, which cannot be read.
         is_readable: Whether the job's own record can be read.
@@ -60,6 +61,8 @@ class Shown:
     error_count: int = 0
     linkage_count: int = 0
     completed_at: dt.datetime | None = None
+    wording: int = 0
+    swap: int = 0
     level: int | None = None
     has_bad_error: bool = False
     is_readable: bool = True
@@ -72,19 +75,26 @@ class Shown:
         return (self.status, self.total_count, self.completed_count, self.failed_count, errors, self.linkage_count)
 
     @property
+    def content(self) -> Row:
+        """All that the API says of the job: what differs in it has changed."""
+        children = (tuple(self.letters), tuple(self.error_details), self.has_bad_error)
+        return (self.observation, self.times, *children, self.level)
+
+    @property
     def times(self) -> Row:
         """The times that the API gives it."""
         return tuple(time and microseconds(time) for time in (self.created_at, self.completed_at, self.expires_at))
 
     @property
     def letters(self) -> list[str]:
-        """The entities of its linkages, others for each number of them."""
-        return [LETTERS[(self.linkage_count + place) % len(LETTERS)] for place in range(self.linkage_count)]
+        """The entities of its linkages, others for each number of them and each swap."""
+        first = self.linkage_count + self.swap
+        return [LETTERS[(first + place) % len(LETTERS)] for place in range(self.linkage_count)]
 
     @property
     def error_details(self) -> list[str]:
-        """The texts of its errors, others for each number of them."""
-        return [f"Error {place} of {self.error_count}." for place in range(self.error_count)]
+        """The texts of its errors, others for each number of them and each wording."""
+        return [f"Error {place} of {self.error_count}, wording {self.wording}." for place in range(self.error_count)]
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ class Entity:
 WHAT_HAPPENS: Final = (
     *("advance", "advance", "advance", "advance"),
     *("nothing", "nothing", "jump", "jump", "shrink", "remove"),
-    *("spoil", "spoil an error", "add an attribute"),
+    *("spoil", "spoil an error", "add an attribute", "reword", "swap"),
 )
 
 
@@ -194,9 +204,13 @@ class Api:
             case "spoil":
                 return replace(shown, is_readable=not shown.is_readable)
             case "spoil an error" if change.key[1] == "variant-delete":  # a detail would tell of it once more
-                return replace(shown, has_bad_error=not shown.has_bad_error, total_count=shown.total_count + 1)
+                return replace(shown, has_bad_error=not shown.has_bad_error)
             case "add an attribute":
-                return replace(shown, level=shown.total_count, total_count=shown.total_count + 1)
+                return replace(shown, level=(shown.level or 0) + 1)
+            case "reword":
+                return replace(shown, wording=shown.wording + 1)
+            case "swap":
+                return replace(shown, swap=shown.swap + 1)
         return None
 
     def _serve(self, key: JobKey, shown: Shown) -> None:

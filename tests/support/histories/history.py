@@ -103,9 +103,12 @@ class History:
         for account in step.labels:
             for kind in step.kinds:
                 self._read(step, account, kind, listed)
-        for name, rows in (("listings", self.model.listings), ("rejected_records", self.model.rejected)):
-            if cut and cut[name] == "new":  # the killed run saw what the next one saw
-                rows += [row for row in rows if row[-1] == self.number]
+        # The killed run saw what the next one saw.
+        if cut and cut["listings"] == "new":
+            self.model.listings += [row for row in self.model.listings if row[-1] == self.number]
+        if cut and cut["rejected_records"] == "new":
+            for met in self.model.rejected.values():
+                met.times += met.last == self.number
         expected, actual = self.model.tables(), stored_tables(self.warehouse, self.runs)
         for name in QUERIES:
             assert actual[name] == expected[name], name

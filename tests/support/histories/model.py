@@ -53,6 +53,15 @@ class Kept:
 
 
 @dataclass
+class Rejected:
+    """A record that could not be read: how many runs met it, and the first and the last of them."""
+
+    times: int
+    first: int
+    last: int
+
+
+@dataclass
 class Model:
     """The rules of the design. Runs are numbers."""
 
@@ -60,7 +69,7 @@ class Model:
     observations: dict[JobKey, list[Row]] = field(default_factory=lambda: defaultdict(list))
     entities: dict[tuple[str, str, str], Row] = field(default_factory=dict)
     listings: list[Row] = field(default_factory=list)
-    rejected: list[Row] = field(default_factory=list)
+    rejected: dict[Row, Rejected] = field(default_factory=dict)
 
     def read(self, number: int, seen: Seen) -> set[str]:
         """Take in what run *number* saw of a listing, and return the ids of the jobs that were new or changed to it."""
@@ -73,8 +82,10 @@ class Model:
                 is_open = kept.shown.status not in FINISHED and kept.vanished is None
                 if key[:2] == (seen.account, seen.kind) and key[2] not in readable and is_open:
                     kept.vanished = kept.written = number
-        rejected = [*self._rejections(seen, taken)]
-        self.rejected += [(seen.account, seen.kind, *each, True, number) for each in rejected]
+        rejected = {*self._rejections(seen, taken)}
+        for each in rejected:
+            met = self.rejected.setdefault((seen.account, seen.kind, *each), Rejected(0, number, number))
+            met.times, met.last = met.times + 1, number
         counts = (len(readable), len(taken), len(seen.details), len(rejected))
         requests = (len(seen.calls), len(seen.calls) - len(set(seen.calls)))
         self.listings.append(
@@ -88,14 +99,14 @@ class Model:
         return (
             kept is None
             or kept.vanished is not None
-            or (kept.shown.observation, kept.shown.times) != (shown.observation, shown.times)
+            or kept.shown.content != shown.content
             or (seen.includes and not kept.has_detail)
         )
 
     def _take(self, number: int, seen: Seen, job_id: str) -> None:
         key = (seen.account, seen.kind, job_id)
         shown, kept = seen.details.get(job_id, seen.listed[job_id]), self.jobs.get(key)
-        has_changed = not kept or (kept.shown.observation, kept.shown.times) != (shown.observation, shown.times)
+        has_changed = not kept or kept.shown.content != shown.content
         self.jobs[key] = Kept(
             shown,
             first_seen=kept.first_seen if kept else number,
@@ -125,17 +136,22 @@ class Model:
                     self.entities[key] = (entity.name, updated_at, job_id, number)
 
     def _rejections(self, seen: Seen, taken: set[str]) -> Iterator[Row]:
-        """Yield where each record stands that cannot be read, and its id; an unchanged job is not looked into."""
+        """
+        Yield each record that cannot be read: whether a page shows it, its id and its name.
+
+        A job that has not changed is not looked into. An entity is met once, with however many jobs it comes.
+        """
         for job_id, shown in seen.listed.items():
             if not shown.is_readable:
-                yield ("page", job_id)
+                yield (True, job_id, None)
             elif shown.has_bad_error and job_id in taken:
-                yield ("page", f"error of {job_id}")
-        for job_id, shown in seen.details.items():
+                yield (True, f"error of {job_id}", None)
+        for shown in seen.details.values():
             for letter in shown.letters:
                 entity_id = entity_id_of(KINDS[seen.kind], letter)
-                if isinstance(seen.entities[seen.account, entity_id].updated_at, str):
-                    yield (job_id, entity_id)
+                entity = seen.entities[seen.account, entity_id]
+                if isinstance(entity.updated_at, str):
+                    yield (False, entity_id, entity.name)
 
     def tables(self) -> dict[str, list[Row]]:
         """Return the rows of every table, in the form of `stored_tables`."""
@@ -148,12 +164,13 @@ class Model:
             for position, text in enumerate(shown.error_details, start=int(shown.has_bad_error)):
                 rows["job_errors"].append((*key, position, "invalid", text, related_id("E"), kept.read))
             for position, letter in enumerate(shown.letters):
-                external_id = f"{relationship}-{letter}"
-                linkage = (relationship, entity_id_of(relationship, letter), external_id)
-                rows["job_linkages"].append((*key, position, *linkage, kept.read))
+                rows["job_linkages"].append((*key, position, entity_id_of(relationship, letter), None))
         for key, history in self.observations.items():
             rows["job_observations"] += [(*key, place, *each) for place, each in enumerate(history, start=1)]
         for (relationship, *entity_key), row in self.entities.items():
             rows[relationship].append((*entity_key, *row))
-        rows["listings"], rows["rejected_records"] = self.listings, self.rejected
+        rows["listings"] = self.listings
+        rows["rejected_records"] = [
+            (*record, met.times, met.last, met.first, met.last) for record, met in self.rejected.items()
+        ]
         return {name: sorted(of_table, key=repr) for name, of_table in rows.items()}

@@ -19,7 +19,7 @@ QUERIES: Final[dict[str, tuple[str, list[str]]]] = {
         ["first_seen_at", "last_changed_at", "vanished_at"],
     ),
     "job_errors": (f"{JOB}, position, code, detail, related_id", []),
-    "job_linkages": (f"{JOB}, position, relationship, related_id, external_id", []),
+    "job_linkages": (f"{JOB}, position, related_id", []),
     "job_observations": (
         f"{JOB}, row_number() over (partition by {JOB} order by observed_at), status, {COUNTS}",
         ["observed_at"],
@@ -32,9 +32,9 @@ QUERIES: Final[dict[str, tuple[str, list[str]]]] = {
         ["started_at", "finished_at"],
     ),
     "rejected_records": (
-        "account, job_kind, if(endpoint like '%-jobs (page 1)', 'page', parse_filename(endpoint)), raw ->> 'id', "
-        "position + 1 = row_number() over (partition by account, run_id order by position)",
-        [],
+        "account, job_kind, endpoint like '%-jobs (page 1)', raw ->> 'id', "
+        "coalesce(raw -> 'attributes' ->> 'name', raw -> 'attributes' ->> 'title'), times",
+        ["first_rejected_at", "last_rejected_at"],
     ),
 }
 
@@ -59,7 +59,9 @@ def stored_tables(warehouse: Path, runs: Runs) -> dict[str, list[Row]]:
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         names = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
         for name, (columns, times) in QUERIES.items():
-            query = f"select {', '.join([columns, 'run_id', *(f'epoch_us({time})' for time in times)])}"
+            # A linkage is of the run that its job is of.
+            run_id = "null" if name == "job_linkages" else "run_id"
+            query = f"select {', '.join([columns, run_id, *(f'epoch_us({time})' for time in times)])}"
             found = connection.execute(f"{query} from klaviyo_raw.{name}").fetchall() if name in names else []
             width = len(times)
             tables[name] = sorted(

@@ -18,6 +18,7 @@ from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.utils import ResolvedValueTrace, get_resolved_traces
 
 from klaviyo_jobs.errors import SettingError
+from klaviyo_jobs.model.days import zone_of
 from klaviyo_jobs.monitor.doctor.result import DoctorCheck, SettingSource, failed_check, format_setting, masked
 from klaviyo_jobs.settings import (
     DEFAULT_INCLUDE,
@@ -34,7 +35,6 @@ from klaviyo_jobs.settings import (
     select_kinds,
     select_relationships,
 )
-from klaviyo_jobs.warehouse.views import check_zone
 
 # Settings that nobody needs to see while they have their defaults.
 _FINE_TUNING: Final = {*NetworkSettings.get_resolvable_fields(), *CheckSettings.get_resolvable_fields()}
@@ -90,7 +90,7 @@ def find_problems(settings: Settings, labels: Sequence[str] | None) -> dict[str,
         "revision": lambda: check_revision(settings.revision),
         "kinds": lambda: select_kinds(settings.kinds),
         "include": lambda: select_relationships(settings.include),
-        "reporting_timezone": lambda: check_zone(settings.reporting_timezone),
+        "reporting_timezone": lambda: zone_of(settings.reporting_timezone),
     }
     problems = {}
     for name, check in checks.items():

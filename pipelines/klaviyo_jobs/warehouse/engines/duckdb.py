@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ RAW_SCHEMA: Final = "klaviyo_raw"
 VIEW_SCHEMA: Final = "klaviyo"
 
 # What the tables mean and which columns they have; counted up when an older warehouse has to be changed to fit.
-CONTRACT_VERSION: Final = 1
+CONTRACT_VERSION: Final = 2
 
 Connection = duckdb.DuckDBPyConnection
 DatabaseError = duckdb.Error
@@ -37,6 +37,8 @@ MissingTableError = duckdb.CatalogException
 OutOfMemoryError = duckdb.OutOfMemoryException
 
 _CONTRACT_PREFIX: Final = "klaviyo-jobs contract "
+# Where dlt puts the rows of a load before it merges them.
+_STAGING_SCHEMA: Final = f"{RAW_SCHEMA}_staging"
 # DuckDB's own words for a file that somebody else has open.
 _HOLDER: Final = re.compile(r"lock is held in (\S+) \(PID (\d+)\)")
 
@@ -118,18 +120,6 @@ def _bounds_of(memory: MemoryBounds) -> dict[str, str]:
     return bounds
 
 
-def knows_zone(zone: str, connection: Connection | None = None) -> bool:
-    """Tell whether the database knows the time zone *zone*; any connection will do."""
-    if zone == "UTC":  # without a database: to open one takes a fiftieth of a quiet run
-        return True
-    try:
-        with nullcontext(connection) if connection else duckdb.connect() as asked:
-            asked.execute("select current_timestamp at time zone ?", [zone])
-    except DatabaseError:
-        return False
-    return True
-
-
 class _Destination(dlt.destinations.duckdb):
     """
     DuckDB as dlt knows it, which reads dlt's settings once and keeps one pool of connections.
@@ -172,6 +162,17 @@ def mark_contract(connection: Connection) -> None:
     mark_table(connection, "jobs", f"{_CONTRACT_PREFIX}{CONTRACT_VERSION}")
 
 
+def contract_of(connection: Connection) -> int:
+    """Return which contract the tables follow, 0 if no run has noted one."""
+    version = (mark_of(connection, "jobs") or "").removeprefix(_CONTRACT_PREFIX)
+    return int(version) if version.isdigit() else 0
+
+
+def drop_staging(connection: Connection) -> None:
+    """Drop the tables that dlt makes for the rows of a load before it merges them."""
+    connection.execute(f"drop schema if exists {_STAGING_SCHEMA} cascade")
+
+
 def mark_table(connection: Connection, table: str, mark: str) -> None:
     """Note *mark* at a raw table, as its comment."""
     connection.execute(f"comment on table {RAW_SCHEMA}.{table} is '{mark}'")
@@ -180,6 +181,20 @@ def mark_table(connection: Connection, table: str, mark: str) -> None:
 def mark_of(connection: Connection, table: str) -> str | None:
     """Return what was noted at a raw table last; None if nothing was, or there is no such table."""
     return _comments(connection).get(table)
+
+
+def mark_column(connection: Connection, table: str, column: str, mark: str) -> None:
+    """Note *mark* at a column of a raw table, as its comment."""
+    connection.execute(f"comment on column {RAW_SCHEMA}.{table}.{column} is '{mark}'")
+
+
+def mark_of_column(connection: Connection, table: str, column: str) -> str | None:
+    """Return what was noted at a column of a raw table last; None if nothing was, or there is no such column."""
+    found = connection.execute(
+        "select comment from duckdb_columns() where schema_name = ? and table_name = ? and column_name = ?",
+        (RAW_SCHEMA, table, column),
+    ).fetchone()
+    return found[0] if found else None
 
 
 def has_table(connection: Connection, name: str) -> bool:
@@ -295,9 +310,7 @@ def _refuse_foreign_tables(path: Path, connection: Connection) -> None:
             data="the file is as it was.",
             next_step="choose another path with --warehouse.",
         )
-    comment = comments["jobs"] or ""
-    version = comment.removeprefix(_CONTRACT_PREFIX)
-    if comment.startswith(_CONTRACT_PREFIX) and version.isdigit() and int(version) > CONTRACT_VERSION:
+    if (version := contract_of(connection)) > CONTRACT_VERSION:
         raise WarehouseError(
             f"the tables of {path} were made by a newer klaviyo-jobs (contract {version}, known here: "
             f"{CONTRACT_VERSION}).",
