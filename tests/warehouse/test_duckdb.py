@@ -12,7 +12,8 @@ import pytest
 from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 
 from klaviyo_jobs.errors import PartialError, WarehouseError
-from klaviyo_jobs.warehouse.engines.duckdb import destination_of, open_warehouse, warehouse_errors
+from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse, warehouse_errors
+from klaviyo_jobs.warehouse.engines.duckdb_load import destination_of
 from support.loads import Load, Warehouse
 from support.processes import reader
 

@@ -26,7 +26,8 @@ from klaviyo_jobs.extract.rows import RowContext
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.model.kinds import RateLimit
 from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, destination_of, open_warehouse
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, open_warehouse
+from klaviyo_jobs.warehouse.engines.duckdb_load import destination_of
 
 _LISTINGS_AT_ONCE: Final = 16
 

@@ -23,14 +23,13 @@ from dlt.extract import DltSource
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.model.tables import JOB_LINKAGES, JOBS, TABLES
 from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, destination_of, warehouse_errors
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, warehouse_errors
+from klaviyo_jobs.warehouse.engines.duckdb_load import destination_of
 
 # What a load sets in dlt unless the user has set it: dlt's own name of the setting, and the value.
 _DLT_SETTINGS: Final[dict[str, Any]] = {
     # The working directory is new, so there is nothing to restore and no state worth a row in the warehouse.
     "restore_from_destination": False,
-    # Staging tables would keep a second copy of the last load in the file.
-    "load.truncate_staging_dataset": True,
     # A command run by cron sends usage data to nobody.
     "runtime.dlthub_telemetry": False,
 }
@@ -125,7 +124,5 @@ def _forget_old_schemas(client: SqlClientBase[Any], version_hash: str) -> None:
     Resources that share tables make dlt write down as a new schema which of them wrote last, so nearly every load would
     leave 10 kB that nobody reads again.
     """
-    for dataset in (client.dataset_name, client.staging_dataset_name):
-        with client.with_alternative_dataset_name(dataset):
-            versions = client.make_qualified_table_name(VERSION_TABLE_NAME)
-            client.execute_sql(f"delete from {versions} where version_hash <> %s", version_hash)
+    versions = client.make_qualified_table_name(VERSION_TABLE_NAME)
+    client.execute_sql(f"delete from {versions} where version_hash <> %s", version_hash)

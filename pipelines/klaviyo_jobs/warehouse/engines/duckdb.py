@@ -14,12 +14,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import dlt
 import duckdb
-from dlt.common.destination import Destination
-from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration, DuckDbCredentials
 
 from klaviyo_jobs.errors import WarehouseError, find_cause
 from klaviyo_jobs.log import LOGGER
@@ -107,54 +104,17 @@ def open_copy(path: Path, memory: MemoryBounds = DEFAULT_MEMORY) -> Connection:
 
 def _connect(path: Path, memory: MemoryBounds, *, read_only: bool) -> Connection:
     connection = duckdb.connect(str(path), read_only=read_only)
-    for name, value in _bounds_of(memory).items():
+    for name, value in bounds_of(memory).items():
         connection.execute(f"set global {name} = ?", [value])
     return connection
 
 
-def _bounds_of(memory: MemoryBounds) -> dict[str, str]:
+def bounds_of(memory: MemoryBounds) -> dict[str, str]:
     """Return what DuckDB is told of *memory*, by the names of its settings."""
     bounds = {"memory_limit": f"{memory.database_bytes // 1000}KB"}
     if memory.spill_directory is not None:
         bounds["temp_directory"] = str(memory.spill_directory)
     return bounds
-
-
-class _Destination(dlt.destinations.duckdb):
-    """
-    DuckDB as dlt knows it, which reads dlt's settings once and keeps one pool of connections.
-
-    A load asks for its configuration thirty times; each time dlt looks into every place of its settings and begins a
-    pool of its own, which opens the file again: a fifth of a quiet run.
-    """
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self._resolved: dict[tuple[str | None, bool], DuckDbClientConfiguration] = {}
-
-    def configuration(
-        self, initial_config: DuckDbClientConfiguration, accept_partial: bool = False
-    ) -> DuckDbClientConfiguration:
-        """Return what was resolved for the same dataset, or partly for none, before; the first time resolve it."""
-        asked = (initial_config.dataset_name if initial_config else None, accept_partial)
-        if asked not in self._resolved:
-            self._resolved[asked] = super().configuration(initial_config, accept_partial)
-        return self._resolved[asked]
-
-
-def destination_of(
-    path: Path, memory: MemoryBounds = DEFAULT_MEMORY, *, read_only: bool = False
-) -> Destination[Any, Any]:
-    """
-    Return dlt's destination for the DuckDB file at *path*.
-
-    Unless told so, dlt deletes and inserts in DuckDB one statement at a time, and a kill in between would lose the
-    children of jobs that are known and so not read again.
-    """
-    credentials = DuckDbCredentials(str(path))
-    credentials.read_only = read_only
-    credentials.global_config = dict(_bounds_of(memory))
-    return _Destination(credentials, destination_name="duckdb", supports_transactions=True)
 
 
 def mark_contract(connection: Connection) -> None:
