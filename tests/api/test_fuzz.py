@@ -24,9 +24,11 @@ from klaviyo_jobs.api import body as bodies
 from klaviyo_jobs.api import paging
 from klaviyo_jobs.errors import PartialError
 from klaviyo_jobs.extract.rows import RowContext, SeenJob, rows_of_jobs, rows_of_rejected, rows_of_resources
-from klaviyo_jobs.model.content import record_hash
+from klaviyo_jobs.model import parse
+from klaviyo_jobs.model.content import content_hash, record_hash
 from klaviyo_jobs.model.kinds import KINDS, JobKind
 from klaviyo_jobs.model.parse import decode_detail, parse_detail, parse_page
+from klaviyo_jobs.model.plain import read_plain
 from klaviyo_jobs.model.records import Fault, Job, Parsed, Resource
 from klaviyo_jobs.model.tables import ENTITY_TABLES, REJECTED_RECORDS, TABLES
 from klaviyo_sandbox import Sandbox
@@ -271,6 +273,15 @@ def assert_rows_build(kind: JobKind, parsed: Parsed) -> None:
     assert batch["jobs"].num_rows == len(parsed.jobs)
 
 
+def assert_read_alike(kind: JobKind, records: list[msgspec.Raw]) -> None:
+    """What is plain is read as it is read member by member, with the same hash."""
+    for record in records:
+        if (plain := read_plain(kind, record)) is not None:
+            whole = parse._parse_job(kind, record, "$", Parsed())
+            assert plain == whole
+            assert content_hash(plain) == content_hash(whole)
+
+
 def assert_same(found: Job | Resource, expected: Job | Resource) -> None:
     """Two readings of one record are equal; JSON kept as text may differ in form, not in value."""
     assert plain(found) == plain(expected)
@@ -278,7 +289,7 @@ def assert_same(found: Job | Resource, expected: Job | Resource) -> None:
 
 def plain(record: Job | Resource) -> Job | Resource:
     if isinstance(record, Job):
-        errors = [replace(error, meta=value_of(error.meta)) for error in record.errors]
+        errors = [msgspec.structs.replace(error, meta=value_of(error.meta)) for error in record.errors]
         return replace(
             record, errors=errors, linkage_positions=list(record.linkage_positions), extra=value_of(record.extra)
         )
@@ -304,6 +315,7 @@ def fuzz_page(chance: random.Random) -> None:
         assert texts is None or not all(map(is_one_value, texts)), "a page of well-formed records was given up"
         return
     parsed = parse_page(kind, list(enumerate(answer.data)))
+    assert_read_alike(kind, answer.data)
     assert_accounted_for(parsed, len(answer.data), "$.data")
     assert_rows_build(kind, parsed)
     if texts is not None and all(map(is_one_value, texts)):

@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klaviyo_jobs.model.parse import parse_page
+from klaviyo_jobs.model.kinds import KINDS
+from klaviyo_jobs.model.parse import _parse_job, parse_page
+from klaviyo_jobs.model.plain import read_plain
+from klaviyo_jobs.model.records import Parsed
 from support.builders import (
     ITEM_CREATE,
     PLAIN_ERROR,
+    body_of,
     job_object,
     parsed_page,
     raw,
@@ -88,6 +92,40 @@ def job_like(draw: st.DrawFn) -> Any:
     )
     record["attributes"] |= draw(st.dictionaries(st.sampled_from(ATTRIBUTES), JSON_VALUES, max_size=2))
     return record | draw(st.dictionaries(st.sampled_from(MEMBERS), JSON_VALUES, max_size=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("item_create_list_2022-10-17.json", "item-create"),
+        ("variant_delete_list_2023-12-15.json", "variant-delete"),
+        ("item_create_list_2024-10-15.json", "item-create"),
+        ("item_update_list_2026-07-15.json", "item-update"),
+    ],
+)
+def test_a_real_shape_is_read_plainly_as_it_is_read_member_by_member(name: str, kind: str) -> None:
+    """Where the one decoding is not sure, it leaves the job to the other."""
+    for record in body_of(name)["data"]:
+        whole = _parse_job(KINDS[kind], raw(record), "$", Parsed())
+
+        assert read_plain(KINDS[kind], raw(record)) in (None, whole)
+
+
+def test_the_live_shape_is_plain() -> None:
+    """What Klaviyo sends today is read in one decoding, but for the errors that a PHP client had written."""
+    records = body_of("item_update_list_2026-07-15.json")["data"]
+
+    assert [read_plain(KINDS["item-update"], raw(record)) is not None for record in records] == [True, True, False]
+
+
+@settings(deadline=None, database=None)
+@given(job_like())
+def test_what_is_read_plainly_never_differs(record: Any) -> None:
+    """Whatever is in a job: the plain reading leaves it, or reads what is read member by member."""
+    plain = read_plain(ITEM_CREATE, raw(record))
+
+    if plain is not None:
+        assert plain == _parse_job(ITEM_CREATE, raw(record), "$", Parsed())
 
 
 CHILD_PATH = re.compile(r"\.(attributes\.errors|relationships\.items\.data)\[\d+\]")

@@ -145,7 +145,6 @@ class _Change:
 
     def seen(self) -> SeenJob:
         """Return what is to be written of the job."""
-        state = self.job.state
         known = self.known
         is_same = known is not None and known.is_same(self.job)
         return SeenJob(
@@ -155,7 +154,7 @@ class _Change:
             last_changed_at=known.last_changed_at if known and is_same else self.read_at,
             # The detail of an unchanged job, read by an earlier run, is still that of the job.
             detail_read_at=self.detail_read_at or (known.detail_read_at if known and is_same else None),
-            is_observed=state.observation != self.last_observation,
+            is_observed=self.job.observation != self.last_observation,
         )
 
 

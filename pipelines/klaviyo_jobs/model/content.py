@@ -18,7 +18,8 @@ import msgspec
 from klaviyo_jobs.model.records import Fault, Job, microseconds_of
 from klaviyo_jobs.model.values import UNDECODABLE
 
-_encode: Final = msgspec.json.Encoder(order="sorted").encode
+_encode: Final = msgspec.json.Encoder().encode
+_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 # Numbers digit by digit: a float would take one price for another.
 _decode: Final = msgspec.json.Decoder(float_hook=lambda digits: ("number", digits)).decode
 
@@ -71,8 +72,8 @@ def _times(*times: dt.datetime | None) -> tuple[int | None, ...]:
 
 
 def _normal(text: str | None) -> Any:
-    """Return the value of the JSON *text*, whose members have no order; what cannot be decoded stays text."""
+    """Return the JSON *text* with its members in a fixed order; what cannot be decoded stays as it is."""
     try:
-        return None if text is None else _decode(text)
+        return None if text is None else msgspec.Raw(_encode_sorted(_decode(text)))
     except UNDECODABLE:
         return text

@@ -20,6 +20,7 @@ import msgspec
 
 from klaviyo_jobs.model.content import content_hash, hash_of
 from klaviyo_jobs.model.kinds import Entity, JobKind
+from klaviyo_jobs.model.plain import read_plain
 from klaviyo_jobs.model.records import (
     Fault,
     Job,
@@ -78,10 +79,11 @@ def _fault_of(unreadable: UnreadableError, raw: msgspec.Raw, job_id: str | None 
 
 def _parse_job_into(parsed: Parsed, kind: JobKind, raw: msgspec.Raw, path: str) -> Job | None:
     try:
-        job = _parse_job(kind, raw, path, parsed)
+        job = read_plain(kind, raw) or _parse_job(kind, raw, path, parsed)
     except UnreadableError as unreadable:
         parsed.faults.append(_fault_of(unreadable, raw))
         return None
+    job.content_hash = content_hash(job)
     parsed.jobs.append(job)
     return job
 
@@ -125,7 +127,6 @@ def _parse_job(kind: JobKind, raw: msgspec.Raw, path: str, parsed: Parsed) -> Jo
     extra |= relationships.others((name,), "/relationships/")
     extra |= relationship.others(_RELATIONSHIP_MEMBERS, f"/relationships/{name}/")
     job.extra = json_of(extra, path)
-    job.content_hash = content_hash(job)
     # Only now: a job that cannot be read leaves one fault, its own.
     parsed.faults += child_faults
     parsed.unmodelled.update(extra)

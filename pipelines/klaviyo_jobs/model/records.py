@@ -38,8 +38,7 @@ class Fault:
     job_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobError:
+class JobError(msgspec.Struct, frozen=True, gc=False):
     """One member of a job's `errors`; every part is optional. `meta` is JSON, undocumented, and names the entity."""
 
     position: int
@@ -125,11 +124,16 @@ class Job:
         return len(self.linkages) + self.unread_linkage_count
 
     @property
+    def observation(self) -> Observation:
+        """What an observation of the job records."""
+        counts = (self.total_count, self.completed_count, self.failed_count, self.error_count, self.linkage_count)
+        return Observation(self.status, *counts)
+
+    @property
     def state(self) -> State:
         """The job's state, to be compared with a stored one."""
-        counts = (self.total_count, self.completed_count, self.failed_count, self.error_count, self.linkage_count)
         times = (microseconds_of(self.created_at), microseconds_of(self.completed_at), microseconds_of(self.expires_at))
-        return State(Observation(self.status, *counts), times)
+        return State(self.observation, times)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ Members = dict[str, msgspec.Raw]
 MOST_ELEMENTS: Final = 10_000
 # What decoding bad JSON raises: bad syntax or types, bytes that are no text, nesting without end.
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_INT64: Final = range(-(2**63), 2**63)
+INT64: Final = range(-(2**63), 2**63)
 # What a decimal(38, 9) holds; a number with more digits before the point cannot be rounded in this context.
 _NUMBER_STEP: Final = Decimal("0.000000001")
 _NUMBER_CONTEXT: Final = Context(prec=38)
@@ -118,7 +118,7 @@ class JsonObject:
             return None
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or value not in _INT64:
+        if isinstance(value, bool) or not isinstance(value, int) or value not in INT64:
             raise UnreadableError(f"{self.path}.{name}", f"expected an integer, found {_excerpt(encode(value))}")
         return value
 

@@ -1,0 +1,141 @@
+"""
+Read a job of the shape that the API documents, whole and in one decoding; leave any other to `parse.py`.
+
+In:     the JSON of one resource object.
+Out:    the `Job` that `parse.py` would make of it, at a fifth of the cost, or None: some member is unknown, wrapped,
+        of another type, or missing, and has to be looked at one by one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import cache
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from klaviyo_jobs.model.kinds import JobKind
+from klaviyo_jobs.model.records import Job, JobError, Linkage
+from klaviyo_jobs.model.values import INT64, MOST_ELEMENTS, UNDECODABLE
+
+_Count = Annotated[int, msgspec.Meta(ge=INT64[0], le=INT64[-1])]
+_NULL: Final = msgspec.Raw(b"null")
+
+
+class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    pass
+
+
+class _Source(_Plain):
+    pointer: str | None = None
+
+
+class _Error(_Plain):
+    id: str | None = None
+    code: str | None = None
+    title: str | None = None
+    detail: str | None = None
+    source: _Source | None = None
+    meta: msgspec.Raw = _NULL
+
+
+class _Meta(msgspec.Struct, gc=False):
+    """The one member of an error's `meta` that a column models; all of it is kept as it came."""
+
+    id: str | None = None
+    # `{"value": ...}` may be a wrapping.
+    value: msgspec.Raw | None = None
+
+
+class _Attributes(_Plain):
+    status: str
+    created_at: dt.datetime
+    job_id: str | None = None
+    total_count: _Count | None = None
+    completed_count: _Count | None = None
+    failed_count: _Count | None = None
+    completed_at: dt.datetime | None = None
+    expires_at: dt.datetime | None = None
+    errors: Annotated[list[_Error], msgspec.Meta(max_length=MOST_ELEMENTS)] | None = None
+
+
+class _Relationship(_Plain):
+    data: list[Linkage] | None = None
+    links: msgspec.Raw = _NULL
+
+
+_decode_meta: Final = msgspec.json.Decoder(_Meta | None).decode
+
+
+@cache
+def _decoder_of(relationship: str) -> msgspec.json.Decoder[Any]:
+    relationships = msgspec.defstruct(
+        "_Relationships", [(relationship, _Relationship | None, None)], bases=(_Plain,), kw_only=True
+    )
+    job = msgspec.defstruct(
+        "_Job",
+        [
+            ("attributes", _Attributes),
+            ("type", str | None, None),
+            ("id", str | None, None),
+            ("relationships", relationships | None, None),
+            ("links", msgspec.Raw, _NULL),
+        ],
+        bases=(_Plain,),
+    )
+    return msgspec.json.Decoder(job)
+
+
+class _NotPlainError(Exception):
+    """Something that has to be looked at member by member."""
+
+
+def read_plain(kind: JobKind, raw: msgspec.Raw) -> Job | None:
+    """Return the job of *kind* that *raw* is, None if it is not plain. Its hashes are not made yet."""
+    try:
+        return _job_of(kind, _decoder_of(kind.entity.plural).decode(raw))
+    except (*UNDECODABLE, OverflowError, _NotPlainError):  # a time at either end of what Python knows overflows
+        return None
+
+
+def _job_of(kind: JobKind, plain: Any) -> Job:
+    attributes: _Attributes = plain.attributes
+    job_id = plain.id or attributes.job_id
+    if job_id in (None, "", ".", "..") or not attributes.status or plain.type not in (None, kind.job_type):
+        raise _NotPlainError
+    relationship: _Relationship | None = getattr(plain.relationships, kind.entity.plural, None)
+    linkages = relationship.data if relationship else None
+    return Job(
+        job_id=job_id,
+        status=attributes.status,
+        created_at=_utc(attributes.created_at),
+        completed_at=attributes.completed_at and _utc(attributes.completed_at),
+        expires_at=attributes.expires_at and _utc(attributes.expires_at),
+        total_count=attributes.total_count,
+        completed_count=attributes.completed_count,
+        failed_count=attributes.failed_count,
+        errors=[_error_of(position, error) for position, error in enumerate(attributes.errors or ())],
+        linkages=linkages or [],
+        linkage_positions=() if linkages is None else range(len(linkages)),
+    )
+
+
+def _error_of(position: int, error: _Error) -> JobError:
+    meta = _decode_meta(error.meta)
+    if meta is not None and meta.value is not None:
+        raise _NotPlainError
+    return JobError(
+        position=position,
+        error_id=error.id,
+        code=error.code,
+        title=error.title,
+        detail=error.detail,
+        source_pointer=error.source.pointer if error.source else None,
+        related_id=meta.id if meta else None,
+        meta=bytes(error.meta).decode() if meta else None,
+    )
+
+
+def _utc(time: dt.datetime) -> dt.datetime:
+    # As in `values.py`: one without a zone is UTC already.
+    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
