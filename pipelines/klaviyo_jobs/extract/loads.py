@@ -59,14 +59,14 @@ class _Gathered:
         """Whether what is gathered is to be handed on before there is more."""
         return self._row_count >= _ROWS_AT_ONCE
 
-    def hand_on(self) -> Iterator[DataItemWithMeta]:
+    def hand_on(self, marks: TableMarks) -> Iterator[DataItemWithMeta]:
         """Yield what is gathered, one Arrow table for each table of the warehouse."""
         tables, ledger = self._tables, self._ledger
         self._tables, self._ledger, self._row_count = defaultdict(list), [], 0
         for name, rows in tables.items():
-            yield with_merge_hints(TABLES[name], pa.concat_tables(rows))
+            yield marks.mark(TABLES[name], pa.concat_tables(rows))
         if ledger:
-            yield with_merge_hints(LISTINGS, rows_of_listings(ledger))
+            yield marks.mark(LISTINGS, rows_of_listings(ledger))
 
 
 class _Load:
@@ -110,7 +110,7 @@ class Loads:
 
         None is yielded while nothing is ready: dlt goes on with another resource then.
         """
-        load = self._running_load()
+        load, marks = self._running_load(), TableMarks()
         with load.recall, ExitStack() as stack:
             if not load.has_begun:
                 load.has_begun = True
@@ -118,7 +118,7 @@ class Loads:
                     self._on_recalled(load.run_id)
                 for table in self._tables:
                     if not load.recall.has_table(table):
-                        yield with_merge_hints(table, table.schema.empty_table())
+                        yield marks.mark(table, table.schema.empty_table())
             # Closed on their own: the other listings of an account go on when these are left off.
             listings = [replace(listing, client=listing.client.branch()) for listing in listings]
             readers = [self._reader_of(listing, load) for listing in listings]
@@ -135,11 +135,11 @@ class Loads:
                     continue
                 load.gathered.add(batch)
                 if load.gathered.is_full:
-                    yield from load.gathered.hand_on()
+                    yield from load.gathered.hand_on(marks)
             # The last to end hands on what the others have left, so that listings by the hundred cost as one. Others
             # may begin and end between two items of it, and leave theirs as long as this one is here.
             while load.recall.has_one_user and not load.gathered.is_empty:
-                yield from load.gathered.hand_on()
+                yield from load.gathered.hand_on(marks)
         for reader in readers:
             if self._outcomes is None and reader.outcome.error is not None:
                 raise reader.outcome.error
@@ -171,8 +171,22 @@ class Loads:
         return self._loads[load_id]
 
 
-def with_merge_hints(table: Table, rows: pa.Table) -> DataItemWithMeta:
-    """Return *rows* marked for dlt: which table they belong to, and how they are merged into it."""
+class TableMarks:
+    """Marks the rows of one resource for dlt: with their table and, the first time, how they are merged into it."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def mark(self, table: Table, rows: pa.Table) -> DataItemWithMeta:
+        """Return *rows*, which are of *table*."""
+        # What a table is costs dlt twenty milliseconds to take in, each time it is told.
+        if table.name in self._known:
+            return dlt.mark.with_table_name(rows, table.name)
+        self._known.add(table.name)
+        return _with_merge_hints(table, rows)
+
+
+def _with_merge_hints(table: Table, rows: pa.Table) -> DataItemWithMeta:
     columns: dict[str, Any] | None = None
     if table.has_tombstones:
         columns = {TOMBSTONE: {"data_type": "bool", "hard_delete": True}}

@@ -22,7 +22,7 @@ import msgspec
 import pyarrow as pa
 from dlt.extract.items import DataItemWithMeta
 
-from klaviyo_jobs.extract.loads import with_merge_hints
+from klaviyo_jobs.extract.loads import TableMarks
 from klaviyo_jobs.extract.questions import time_of
 from klaviyo_jobs.extract.rows import RowContext, SeenJob, rank_of, rows_of_jobs, rows_of_resources
 from klaviyo_jobs.extract.source import SCHEMA_NAME
@@ -152,7 +152,7 @@ def _read_again(
                 earlier = places[place].seen.pop(job.job_id)
                 places[place].earlier.append(earlier)
                 seen.first_seen_at = earlier.first_seen_at
-                seen.is_observed = job.state.observation != earlier.job.state.observation
+                seen.is_observed = job.observation != earlier.job.observation
                 if job.content_hash == earlier.job.content_hash:
                     seen.last_changed_at = earlier.last_changed_at
             readable.seen[job.job_id] = seen
@@ -194,7 +194,7 @@ def _build_source(readable: dict[tuple[str, JobKind, str], _Readable]) -> Any:
 
     @dlt.resource
     def replayed() -> Iterator[DataItemWithMeta]:
-        run_id = dlt.current.load_package_state()["load_id"]
+        run_id, marks = dlt.current.load_package_state()["load_id"], TableMarks()
         for (account, kind, revision), found in readable.items():
             context = RowContext(account, kind, run_id, revision)
             batch: dict[str, pa.Table] = rows_of_jobs(context, list(found.seen.values()))
@@ -204,6 +204,6 @@ def _build_source(readable: dict[tuple[str, JobKind, str], _Readable]) -> Any:
                 table = ENTITY_TABLES[kind.entity.plural]
                 batch[table.name] = rows_of_resources(context, table, found.resources)
             for name, rows in batch.items():
-                yield with_merge_hints(TABLES[name], rows)
+                yield marks.mark(TABLES[name], rows)
 
     return replayed

@@ -26,15 +26,18 @@ from klaviyo_jobs.extract.listing import ListingOutcome
 from klaviyo_jobs.extract.source import build_listings, build_source, tables_of
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.revisions import revision_problem
+from klaviyo_jobs.model.tables import JOBS
 from klaviyo_jobs.monitor.check import describe, run_sql_checks
 from klaviyo_jobs.runs.replay import Replayed, replay_rejected
 from klaviyo_jobs.runs.signals import Stop, stoppable
 from klaviyo_jobs.runs.steps import Step
 from klaviyo_jobs.settings import Settings
+from klaviyo_jobs.warehouse.derived import mark_derived
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
     Connection,
     check_place,
+    has_table,
     mark_contract,
     open_warehouse,
     warehouse_errors,
@@ -195,6 +198,7 @@ def run(
             with open_warehouse(warehouse, memory, wait_seconds=settings.warehouse_wait_seconds) as connection:
                 for note in lock.ended:
                     LOGGER.warning("an earlier run did not come to its end: %s", note.ending)
+                is_new = not has_table(connection, JOBS.name)
                 if is_of_earlier_contract(connection):
                     # With the views: those of the earlier contract read columns that are gone then.
                     apply_views(connection, **settings.of_views)
@@ -205,6 +209,8 @@ def run(
                 source = build_source(listings, outcomes, partial(enter, Step.EXTRACT))
                 loaded = load(source, warehouse, working_directory / "load", memory, on_load=partial(enter, Step.LOAD))
                 mark_contract(connection)
+                if is_new:
+                    mark_derived(connection, settings.reporting_timezone)
                 enter(Step.VIEWS)
                 views = apply_views(connection, **settings.of_views)
                 enter(Step.CHECKS)

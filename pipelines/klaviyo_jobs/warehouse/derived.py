@@ -24,9 +24,24 @@ _ROWS_AT_ONCE: Final = 50_000
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
+def mark_derived(connection: Connection, reporting_timezone: str) -> None:
+    """Note that all rows follow the rules of now, as they do in tables that were made by the load before this."""
+    for table, column, rule in _rules_of(reporting_timezone):
+        mark_column(connection, table, column, rule)
+
+
+def _rules_of(reporting_timezone: str) -> list[tuple[str, str, str]]:
+    """Return the columns that are marked, each with its table and its rule."""
+    return [
+        (JOBS.name, "created_on", f"days in {reporting_timezone} by the rules of {RULES}"),
+        (JOB_ERRORS.name, "fingerprint", f"rule {RULE}"),
+    ]
+
+
 def keep_derived(connection: Connection, reporting_timezone: str) -> None:
     """Give the columns their values where they follow another rule, or none; *connection* is inside a transaction."""
     zone = zone_of(reporting_timezone)
+    (_, _, of_days), (_, _, of_fingerprints) = _rules_of(reporting_timezone)
 
     def days_of(*times: int | None) -> tuple[dt.date | None, ...]:
         return tuple(None if time is None else day_of(_EPOCH + dt.timedelta(microseconds=time), zone) for time in times)
@@ -35,7 +50,7 @@ def keep_derived(connection: Connection, reporting_timezone: str) -> None:
         connection,
         JOBS,
         ("created_on", "completed_on"),
-        f"days in {reporting_timezone} by the rules of {RULES}",
+        of_days,
         ("epoch_us(created_at)", "epoch_us(completed_at)"),
         days_of,
     )
@@ -43,7 +58,7 @@ def keep_derived(connection: Connection, reporting_timezone: str) -> None:
         connection,
         JOB_ERRORS,
         ("fingerprint",),
-        f"rule {RULE}",
+        of_fingerprints,
         ("detail", "title", "code", "related_id"),
         lambda *members: (fingerprint_of(*members),),
     )

@@ -210,7 +210,7 @@ def _jobs_of(connection: Connection, first: int, last: int) -> dict[int, Job]:
             unread_linkage_count=linkages,
             extra=extra,
         )
-    for nth, *members in _children_of(connection, "job_errors", JobError.__slots__, first, last):
+    for nth, *members in _children_of(connection, "job_errors", JobError.__struct_fields__, first, last):
         jobs[nth].errors.append(JobError(*members))
     for nth, position, related_type, related_id in _children_of(
         connection, "job_linkages", ("position", "related_type", "related_id"), first, last
