@@ -9,7 +9,11 @@ create or replace view klaviyo.failing_entities as
 with
 
 errors as (
-    select * from klaviyo.job_errors
+    select
+        *,
+        split_part(job_kind, '-', 1) as entity
+    from klaviyo.job_errors
+    where related_id is not null
 ),
 
 linkages as (
@@ -18,20 +22,6 @@ linkages as (
 
 jobs as (
     select * from klaviyo.jobs
-),
-
-named_errors as (
-    select
-        account,
-        split_part(job_kind, '-', 1) as entity,
-        related_id,
-        job_kind,
-        job_id,
-        position,
-        detail,
-        created_at_utc
-    from errors
-    where related_id is not null
 ),
 
 -- A job may list several errors of one entity, but the entity failed in it once.
@@ -43,7 +33,7 @@ failed_jobs as (
         job_kind,
         job_id,
         min(created_at_utc) as failed_utc
-    from named_errors
+    from errors
     group by account, entity, related_id, job_kind, job_id
 ),
 
@@ -59,35 +49,29 @@ failures as (
     group by account, entity, related_id
 ),
 
-numbered_errors as (
-    select
-        account,
-        entity,
-        related_id,
-        job_kind,
-        detail,
-        row_number() over (
-            partition by account, entity, related_id
-            order by created_at_utc desc nulls last, job_kind asc, job_id desc, position desc
-        ) as newest_first
-    from named_errors
-),
-
 last_errors as (
     select
         account,
         entity,
         related_id,
-        job_kind,
-        detail
-    from numbered_errors
-    where newest_first = 1
+        -- A job that is missing has no time, and comes before all that have one.
+        arg_max(
+            struct_pack(job_kind := job_kind, detail := detail),
+            struct_pack(
+                at_utc := coalesce(created_at_utc, timestamp '0001-01-01 00:00:00'),
+                job_kind := job_kind,
+                job_id := job_id,
+                place := position
+            )
+        ) as last_error
+    from errors
+    group by account, entity, related_id
 ),
 
 -- A job lists the resources it has succeeded with. One created after the last failure has no error of the entity.
 -- The job is looked up in a second step: DuckDB 1.1, found in BI drivers, takes minutes to join all three at once.
 successes as (
-    select distinct
+    select
         failures.account,
         failures.entity,
         failures.related_id,
@@ -99,14 +83,15 @@ successes as (
         on
             linkages.account = failures.account
             and linkages.related_id = failures.related_id
-    where split_part(linkages.job_kind, '-', 1) = failures.entity
+            and split_part(linkages.job_kind, '-', 1) = failures.entity
 ),
 
 repairs as (
-    select distinct
+    select
         successes.account,
         successes.entity,
-        successes.related_id
+        successes.related_id,
+        max(jobs.created_at_utc) as last_succeeded_utc
     from successes
     inner join jobs
         on
@@ -116,20 +101,21 @@ repairs as (
     where
         jobs.outcome in ('succeeded', 'partly_failed')
         and jobs.created_at_utc > successes.last_failed_utc
+    group by successes.account, successes.entity, successes.related_id
 ),
 
 joined as (
     select
         failures.account,
-        last_errors.job_kind,
+        last_errors.last_error.job_kind,
         'catalog-' || failures.entity as related_type,
         failures.related_id,
         nullif(regexp_extract(failures.related_id, '^.*?:::.*?:::(.*)$', 1), '') as external_id,
         failures.failures,
         failures.first_failed_utc,
         failures.last_failed_utc,
-        last_errors.detail as last_detail,
-        repairs.related_id is not null as is_repaired
+        last_errors.last_error.detail as last_detail,
+        repairs.last_succeeded_utc is not null as is_repaired
     from failures
     inner join last_errors
         on

@@ -1,0 +1,76 @@
+"""What the report asks of the tables for speed is what the view says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from klaviyo_jobs.monitor.report import read_report
+from support.views import Warehouse
+
+KINDS = ("item-create", "item-update", "item-delete", "variant-create")
+STATUSES = ("complete", "complete", "complete", "cancelled", "processing")
+# What the view says of those that failed in the last days and were not repaired.
+OF_THE_VIEW = """
+    select
+        account,
+        replace(related_type, 'catalog-', '') as entity,
+        coalesce(external_id, related_id) as id,
+        failures,
+        strftime(last_failed_utc, '%Y-%m-%d') as "last on",
+        last_detail
+    from klaviyo.failing_entities
+    where not is_repaired and last_failed_utc > (current_timestamp at time zone 'UTC') - to_days($days)
+    order by all
+"""
+
+
+@pytest.fixture(scope="module", params=range(4))
+def history(
+    request: pytest.FixtureRequest, pristine: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Warehouse]:
+    """Jobs of twenty days that failed on some entities and succeeded with others, by chance."""
+    path = tmp_path_factory.mktemp("history") / "history.duckdb"
+    path.write_bytes(pristine.read_bytes())
+    warehouse, chance, now = Warehouse(path), random.Random(request.param), datetime.now(UTC)
+    jobs: list[dict[str, Any]] = []
+    children: dict[str, list[dict[str, Any]]] = {"job_errors": [], "job_linkages": []}
+    for number in range(60):
+        of_job = {
+            "account": chance.choice(("eu", "us")),
+            "job_kind": chance.choice(KINDS),
+            "job_id": f"J{number:02}",
+        }
+        entities = chance.sample("ABC", 3)
+        failed = chance.randint(0, 2)
+        created_at = now - timedelta(hours=chance.randint(1, 480), seconds=number)
+        counts = {"total_count": 3, "completed_count": 3 - failed, "failed_count": failed}
+        jobs.append({**of_job, "status": chance.choice(STATUSES), "created_at": created_at, **counts})
+        for position, entity in enumerate(entities):
+            related_id = f"$custom:::$default:::{entity}" if entity != "C" else "plain"
+            child = {**of_job, "position": position, "related_id": related_id}
+            if position < failed:
+                children["job_errors"].append({**child, "detail": chance.choice((None, f"No {number}."))})
+            else:
+                children["job_linkages"].append(child)
+    warehouse.insert("jobs", *jobs)
+    for table, rows in children.items():
+        warehouse.insert(table, *rows)
+    yield warehouse
+    warehouse.connection.close()
+
+
+@pytest.mark.parametrize("days", [1, 4, 12, 400])
+def test_the_failing_entities_are_those_of_the_view(history: Warehouse, days: int) -> None:
+    """Row by row, whatever the window."""
+    expected = history.rows(OF_THE_VIEW, days=days)
+
+    found = [tuple(row.values()) for row in read_report(history.connection, days)["failing_entities"]]
+
+    assert len(expected) <= 10, "the report would cut them"
+    assert sorted(found, key=repr) == sorted(expected, key=repr)
