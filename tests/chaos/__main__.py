@@ -27,6 +27,10 @@ One exception, and why: a job that only killed runs can have seen in a state, be
 The twin cannot know that state. Such a job's row is a state that the API did show, and its children are those of
 that state; categories that it named are left out, for good: should it come back, only the twin reads them again. Only episodes of the variant `leavers` have such jobs.
 
+In episodes of the variant `upgrades` the killed side is put back to contract 1 before each round, so that the first run of
+the round changes it to today's, or is killed while it does. Of the jobs that contract 1 kept and that have expired
+since, nothing makes the hash of their content again: `content_hash` is not compared there.
+
 Schedules follow from the seed; where exactly a kill lands depends on timing too.
 """
 
@@ -111,7 +115,13 @@ def main() -> NoReturn:
         "lost-directory": options.lose_working_directory,
         "full-disk": options.full_disk,
     }
-    variants = options.only or ["plain", "large", "leavers", *(name for name, is_asked in asked.items() if is_asked)]
+    variants = options.only or [
+        "plain",
+        "large",
+        "leavers",
+        "upgrades",
+        *(name for name, is_asked in asked.items() if is_asked),
+    ]
     if "full-disk" in variants and "CHAOS_HAS_NAMESPACE" not in os.environ and can_unshare():
         os.environ["CHAOS_HAS_NAMESPACE"] = "1"
         os.execvp("unshare", ["unshare", "-rm", sys.executable, "-m", "chaos", *sys.argv[1:]])  # noqa: S606

@@ -27,8 +27,17 @@ _OBSERVATION: Final = "status, total_count, completed_count, failed_count, error
 class Comparison:
     """Two warehouses together, each opened for reading only; `differences` says in words what is not as it must be."""
 
-    def __init__(self, killed: Path, twin: Path, story: Story, gone: set[JobKey], ever_gone: set[JobKey]) -> None:
+    def __init__(
+        self,
+        killed: Path,
+        twin: Path,
+        story: Story,
+        gone: set[JobKey],
+        ever_gone: set[JobKey],
+        ignored: Sequence[str] = (),
+    ) -> None:
         self.differences: list[str] = []
+        self._ignored = (*_OF_RUNS, *ignored)
         self._story = story
         self._gone = gone
         self._connection = duckdb.connect(str(killed), read_only=True)
@@ -72,7 +81,7 @@ class Comparison:
             chosen = ", ".join(
                 f"{name} is null as {name}_is_null" if name in _TIMES_OF_RUNS else name
                 for name in columns
-                if name not in _OF_RUNS
+                if name not in self._ignored
             )
             where = ""
             if "job_id" in columns:

@@ -11,7 +11,7 @@ from typing import Final
 
 from klaviyo_jobs.runs.steps import Step
 
-VARIANTS: Final = ("plain", "large", "leavers", "faults", "pairs", "lost-directory", "full-disk")
+VARIANTS: Final = ("plain", "large", "leavers", "upgrades", "faults", "pairs", "lost-directory", "full-disk")
 
 
 def say(text: str) -> None:

@@ -51,9 +51,11 @@ def test_a_run_killed_at_any_step_is_made_good_by_the_next() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variants", [("faults", "pairs", "large"), ("leavers", "lost-directory", "full-disk")])
+@pytest.mark.parametrize(
+    "variants", [("faults", "pairs", "large", "upgrades"), ("leavers", "lost-directory", "full-disk")]
+)
 def test_it_holds_in_other_circumstances(variants: tuple[str, ...]) -> None:
-    """An API that fails, two runs at once, long loads, jobs that leave, a lost working directory, a full disk."""
+    """An API that fails, two runs at once, long loads, an older contract, jobs that leave, no working directory, no disk."""
     play("--episodes", str(len(variants)), "--rounds", "1", *(f"--only={name}" for name in variants))
 
 
