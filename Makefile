@@ -39,8 +39,8 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Measure loads, every view, publishing and a long history; WORLD=bulk:1000x100x3 for a smaller one
-	$(BIN)/python benchmarks/bench.py $(WORLD)
+bench: $(READY) ## Measure a run beside the floor and other tools; BENCH="--only W1 --sdk PYTHON" chooses
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 pins: $(READY) ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv

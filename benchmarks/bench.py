@@ -1,17 +1,28 @@
 """
-Measure a first load, a quiet run, every view, publishing, and a history of ten thousand runs, on a sandbox of its own.
+Measure what a run costs, beside what it could cost and what others cost: as a table, and as JSON.
 
-    python benchmarks/bench.py [WORLD]
+    python benchmarks/bench.py [--scale N] [--times N] [--only W1,W3] [--json PATH] [--sdk PYTHON]
 
-WORLD is a world of the sandbox, `bulk:JOBSxLINKAGESxERRORS`; 20,000 jobs, 2,000,000 linkages and 60,000 errors by
-default. CPU seconds and ratios are what to read: on a shared machine wall times move. Nothing here fails on a time.
+Every number is the median of runs of whole processes, taken in turn in one session: CPU seconds of the process and its
+threads, seconds by the clock, MiB that it had resident at most. The sandbox that serves them is not counted. On a
+shared machine compare ratios, and only those of one session. Nothing here fails on a time.
+
+    W1  a first load of 20,000 jobs with 2.0M linkages and 60,000 errors: fetching alone, the floor, ours, the SDK;
+        and dlt's rest_api on a tenth of it
+    W2  a first load of 2,000 jobs with the detail of each, 100 items included
+    W3  a run after W1 in which nothing changed, and one over nine kinds of 860 jobs
+    W4  a run after W1 in which one job changed
+    W5  the same two over a warehouse of two years: 400,000 jobs, 19.2M linkages, 800,000 errors
+    W6  publish, check and report, on a young warehouse and on that of two years
+    W7  start-up
+    W8  quiet runs of one, ten and a hundred accounts, of nine kinds each
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -20,178 +31,270 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import duckdb
-import requests
+import history
 
-from klaviyo_jobs.warehouse.publish import publish
-
-KEY = "pk_sandbox_default"
-HEADERS = {"Authorization": f"Klaviyo-API-Key {KEY}", "revision": "2026-07-15"}
-
-
-def cpu_seconds() -> float:
-    """CPU seconds of this process and of the children it has waited for."""
-    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def measure(name: str, work: Callable[[], None], floor: float = 0.0) -> float:
-    """Do *work* and print what it took; return its CPU seconds."""
-    wall, cpu = time.monotonic(), cpu_seconds()
-    work()
-    wall, cpu = time.monotonic() - wall, cpu_seconds() - cpu
-    ratio = f"{cpu / floor:7.1f} x floor" if floor else ""
-    print(f"{name:<40} {wall:8.2f} s wall {cpu:8.2f} s CPU {ratio}", flush=True)
-    return cpu
-
-
-def read_listing(base_url: str) -> None:
-    """Fetch every page of the listing, and do nothing with it: the floor."""
-    with requests.Session() as session:
-        url = f"{base_url}/api/catalog-item-bulk-create-jobs"
-        while url:
-            body = session.get(url, headers=HEADERS, timeout=60).content
-            url = json.loads(body)["links"]["next"]
-
-
-def run_command(base_url: str, warehouse: Path, kinds: Sequence[str] = ("item-create",)) -> None:
-    """Run the command once; without *kinds* for all nine."""
-    prefix = "SOURCES__KLAVIYO_JOBS__"
-    environment = {
-        **os.environ,
-        f"{prefix}API_KEY": KEY,
-        f"{prefix}BASE_URL": base_url,
-        "RUNTIME__LOG_LEVEL": "WARNING",
-    }
-    command = [sys.executable, "-m", "klaviyo_jobs", "run", "--warehouse", str(warehouse)]
-    command += [f"--kind={kind}" for kind in kinds]
-    subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
-
-
-# What ten thousand hourly runs leave: nine ledger rows each, and ten jobs, each seen three times. All jobs but those of
-# the last run have expired.
-HISTORY = """
-create temp table runs as
-select
-    range as nth,
-    make_timestamptz((1700000000 + 3600 * range) * 1000000) as started_at,
-    cast(1700000000.25 + 3600 * range as varchar) as run_id
-from range(10000);
-
-insert into klaviyo_raw._dlt_loads (load_id, schema_name, status, inserted_at, schema_version_hash)
-select run_id, 'klaviyo_jobs', 0, started_at, (select any_value(schema_version_hash) from klaviyo_raw._dlt_loads)
-from runs;
-
-insert into klaviyo_raw.listings by name
-select
-    'default' as account, job_kind, run_id, started_at, started_at + interval 9 seconds as finished_at,
-    true as is_complete, 8 as page_count, 700 as job_count, 10 as changed_count, 0 as detail_count,
-    0 as rejected_count, 8 as request_count, 0 as retry_count, 0.0 as throttled_seconds, '2026-07-15' as api_revision
-from runs
-cross join (select distinct job_kind from klaviyo_raw.listings) as kinds;
-
-insert into klaviyo_raw.jobs by name
-select
-    'default' as account, 'item-create' as job_kind, nth || '-' || number as job_id, 'complete' as status,
-    started_at as created_at, started_at + interval 2 hours as completed_at,
-    started_at + interval 7 days as expires_at, 100 as total_count, 97 as completed_count, 3 as failed_count,
-    3 as error_count, 100 as linkage_count, started_at as first_seen_at,
-    started_at + interval 2 hours as last_changed_at, '2026-07-15' as api_revision, run_id
-from runs
-cross join range(10) as jobs (number);
-
-insert into klaviyo_raw.job_observations by name
-select
-    account, job_kind, job_id, created_at + to_hours(hours) as observed_at,
-    if(hours < 2, 'processing', 'complete') as status, total_count, (completed_count * hours) // 2 as completed_count,
-    if(hours < 2, 0, 3) as failed_count, if(hours < 2, 0, 3) as error_count, 100 as linkage_count, run_id
-from klaviyo_raw.jobs
-cross join (values (0), (1), (2)) as seen (hours)
-where run_id in (select run_id from runs);
+HERE = Path(__file__).parent
+PREFIX = "SOURCES__KLAVIYO_JOBS__"
+OURS = (sys.executable, "-m", "klaviyo_jobs")
+# A job that is listed and whose stored content is another: the next run finds one change.
+ONE_CHANGE = """
+    update klaviyo_raw.jobs set content_hash = 'other', listed_hash = 'other'
+    where job_id = (select max(job_id) from klaviyo_raw.jobs where job_kind = 'item-create')
 """
-PAIRS = 7
 
 
-def measure_publishing(warehouse: Path) -> None:
-    """Compare publishing with replacing a copy of the file, in turn, and tell the memory that the command takes."""
-    copy, published = warehouse.with_name("copy"), warehouse.with_name("published.duckdb")
-    new = warehouse.with_name("new")
-    copying, publishing = [], []
-    for _ in range(PAIRS):
-        started = time.monotonic()
-        shutil.copyfile(warehouse, new)
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
-        new.replace(copy)
-        copying.append(time.monotonic() - started)
-        started = time.monotonic()
-        publish(warehouse, published)
-        publishing.append(time.monotonic() - started)
-    one, other = statistics.median(publishing), statistics.median(copying)
-    print(f"publish / copy, fsync and rename: {one / other:.2f} ({one:.2f} / {other:.2f} s)")
-    command = [sys.executable, "-m", "klaviyo_jobs", "publish", "--warehouse", str(warehouse), str(published)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        _, _, usage = os.wait4(process.pid, 0)
-    print(f"{'klaviyo-jobs publish':<40} {usage.ru_maxrss / 1024:8.0f} MiB resident")
+class Cost(NamedTuple):
+    """What a process took: CPU seconds, seconds by the clock, MiB resident at most."""
+
+    cpu: float
+    wall: float
+    memory: float
 
 
-def measure_history(folder: Path) -> None:
-    """Compare quiet runs, in turn, on a warehouse of one run and on one of ten thousand."""
-    with sandbox_of("bulk:700x50x3") as base_url:
-        young, old = folder / "young.duckdb", folder / "old.duckdb"
-        run_command(base_url, young, kinds=())
-        shutil.copy(young, old)
-        with duckdb.connect(str(old)) as connection:
-            connection.execute(HISTORY)
-        seconds: dict[Path, list[tuple[float, float]]] = {young: [], old: []}
-        for _ in range(PAIRS):
-            for warehouse, taken in seconds.items():
-                wall, cpu = time.monotonic(), cpu_seconds()
-                run_command(base_url, warehouse, kinds=())
-                taken.append((time.monotonic() - wall, cpu_seconds() - cpu))
-        for name, column in (("wall", 0), ("CPU", 1)):
-            one, many = (statistics.median(pair[column] for pair in seconds[of]) for of in (young, old))
-            print(f"quiet run after 10,000 runs / after one: {many / one:.3f} ({many:.2f} / {one:.2f} s {name})")
+class Line(NamedTuple):
+    """A line of the table."""
+
+    workload: str
+    what: str
+    cost: Cost
 
 
-def fetch(connection: duckdb.DuckDBPyConnection, view: str) -> None:
-    """Fetch the whole of *view*."""
-    connection.execute(f"from {view}").to_arrow_table()
+def run(command: Sequence[Any], **environment: str) -> Cost:
+    """Run *command* to its end and return what it took."""
+    began = time.monotonic()
+    with subprocess.Popen(
+        [str(part) for part in command], env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        said = process.stderr.read().decode(errors="replace")
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{' '.join(map(str, command))}\n{said}")
+    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - began, usage.ru_maxrss / 1024)
+
+
+def median(costs: Sequence[Cost]) -> Cost:
+    """Return the medians of *costs*, each its own."""
+    return Cost(*(statistics.median(values) for values in zip(*costs, strict=True)))
+
+
+class Bench:
+    """Takes measurements, and keeps them."""
+
+    def __init__(self, times: int, scale: float, folder: Path) -> None:
+        self.times = times
+        self.scale = scale
+        self.folder = folder
+        self.lines: list[Line] = []
+
+    def compare(self, workload: str, **works: Callable[[], Cost]) -> None:
+        """Do all *works* in turn, as often as asked, and keep the medians."""
+        taken: dict[str, list[Cost]] = {name: [] for name in works}
+        for _ in range(self.times):
+            for name, work in works.items():
+                taken[name].append(work())
+        for name, costs in taken.items():
+            self.lines.append(Line(workload, name.replace("_", " "), median(costs)))
+            print(table_of(self.lines[-1:], heading=len(self.lines) == 1), flush=True)
+
+    def cpu(self, workload: str, what: str) -> float:
+        """Return the CPU seconds of an earlier measurement."""
+        return next(line.cost.cpu for line in self.lines if (line.workload, line.what) == (workload, what))
+
+    def new(self, name: str) -> Path:
+        """Return the path of a file that is not there."""
+        path = self.folder / name
+        path.unlink(missing_ok=True)
+        return path
+
+    def ours(self, base_url: str, warehouse: Path, *arguments: Any, **environment: str) -> Cost:
+        """Run our command on *warehouse*."""
+        settings = {f"{PREFIX}API_KEY": "pk_sandbox_default", f"{PREFIX}BASE_URL": base_url} | environment
+        if f"{PREFIX}ACCOUNTS__A0" in settings:
+            del settings[f"{PREFIX}API_KEY"]
+        return run([*OURS, *arguments, "--warehouse", warehouse], RUNTIME__LOG_LEVEL="WARNING", **settings)
+
+
+def table_of(lines: Sequence[Line], *, heading: bool = True) -> str:
+    """Return *lines* as text."""
+    text = [f"{'':4}{'':34}{'CPU s':>9}{'wall s':>9}{'MiB':>7}"] if heading else []
+    return "\n".join([*text, *(f"{w:4}{what:34}{c.cpu:9.2f}{c.wall:9.2f}{c.memory:7.0f}" for w, what, c in lines)])
 
 
 @contextmanager
-def sandbox_of(world: str) -> Iterator[str]:
-    """Serve *world* from a process of its own; yield its address."""
-    command = [sys.executable, "-m", "klaviyo_sandbox", "--world", world, "--until-stdin-closes"]
-    command += ["--clock", "2026-11-20T12:00:00Z", "--limits", "100000/6000000"]
+def sandbox_of(world: str, *arguments: str) -> Iterator[dict[str, Any]]:
+    """Serve *world* from a process of its own; yield its address and keys."""
+    command = [sys.executable, "-m", "klaviyo_sandbox", "--world", world, "--until-stdin-closes", *arguments]
+    command += ["--limits", "100000/6000000"]
+    if "--clock" not in arguments:
+        command += ["--clock", time.strftime("%Y-%m-%dT%H:00:00Z", time.gmtime())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["base_url"]
+        told: dict[str, Any] = json.loads(process.stdout.readline())
+        run([sys.executable, HERE / "fetch.py", told["base_url"], "-"])  # it renders each job once
+        yield told
         process.terminate()
 
 
-def main(world: str) -> None:
-    """Run the benchmark on *world*."""
-    with tempfile.TemporaryDirectory() as folder, sandbox_of(world) as base_url:
-        warehouse = Path(folder) / "warehouse.duckdb"
-        read_listing(base_url)  # the sandbox renders each job once
-        print(f"{world}, Python {sys.version.split()[0]}, DuckDB {duckdb.__version__}")
-        floor = measure("fetch and decode the listing", lambda: read_listing(base_url))
-        measure("first run", lambda: run_command(base_url, warehouse), floor)
-        measure("quiet run", lambda: run_command(base_url, warehouse), floor)
-        print(f"{'warehouse':<40} {warehouse.stat().st_size / 2**20:8.1f} MiB")
-        with duckdb.connect(str(warehouse), read_only=True) as connection:
-            names = connection.execute("select view_name from duckdb_views() where schema_name = 'klaviyo' order by 1")
-            for (name,) in names.fetchall():
-                measure(f"klaviyo.{name}", partial(fetch, connection, f"klaviyo.{name}"))
-        measure_publishing(warehouse)
-        measure_history(Path(folder))
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"{'largest process':<40} {children:8.0f} MiB resident")
+def change_one(warehouse: Path) -> None:
+    """Make one job of *warehouse* differ from the listing."""
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute(ONE_CHANGE)
+
+
+def first_loads(bench: Bench, sdk: Path | None) -> None:
+    """W1, W3 and W4: a first load, and what comes after it."""
+    with sandbox_of(f"bulk:{int(20_000 * bench.scale)}x100x3") as told:
+        url, warehouse = told["base_url"], bench.folder / "w1.duckdb"
+        works: dict[str, Callable[[], Cost]] = {
+            "fetching_alone": lambda: run([sys.executable, HERE / "fetch.py", url, "-"]),
+            "floor": lambda: run([sys.executable, HERE / "floor.py", url, bench.new("floor.duckdb")]),
+            "ours": lambda: bench.ours(url, bench.new("w1.duckdb"), "run", "--kind=item-create"),
+        }
+        if sdk:
+            works["official_SDK"] = lambda: run([sdk, HERE / "sdk.py", url, bench.new("sdk.duckdb")])
+        bench.compare("W1", **works)
+        sizes = [(bench.folder / f"{name}.duckdb").stat().st_size for name in ("w1", "floor")]
+        print(f"{'':4}file: {sizes[0] / 2**20:.1f} MiB, {sizes[0] / sizes[1]:.2f} x the floor's", flush=True)
+        bench.compare("W3", quiet=lambda: bench.ours(url, warehouse, "run", "--kind=item-create"))
+
+        def changed() -> Cost:
+            change_one(warehouse)
+            return bench.ours(url, warehouse, "run", "--kind=item-create")
+
+        bench.compare("W4", one_change=changed)
+    with sandbox_of(f"bulk:{int(2_000 * bench.scale)}x100x3") as told:
+        url = told["base_url"]
+        bench.compare(
+            "W1",
+            ours_a_tenth=lambda: bench.ours(url, bench.new("tenth.duckdb"), "run", "--kind=item-create"),
+            rest_api_a_tenth=lambda: run([sys.executable, HERE / "rest_api.py", url, bench.new("rest.duckdb")]),
+        )
+
+
+def details(bench: Bench) -> None:
+    """W2: as many details as jobs."""
+    with sandbox_of(f"bulk:{int(2_000 * bench.scale)}x100") as told:
+        url, include = told["base_url"], {f"{PREFIX}INCLUDE": '["items"]'}
+        bench.compare(
+            "W2",
+            fetching_alone=lambda: run([sys.executable, HERE / "fetch.py", url, "-", "details"]),
+            ours=lambda: bench.ours(url, bench.new("w2.duckdb"), "run", "--kind=item-create", **include),
+        )
+
+
+def history_of_years(bench: Bench) -> None:
+    """W5 and W6: the same over a warehouse of a day and one of two years."""
+    with sandbox_of("bulk:700x50x3") as told:
+        url, young, old = told["base_url"], bench.new("young.duckdb"), bench.new("old.duckdb")
+        bench.ours(url, young, "run")
+        shutil.copy(young, old)
+        history.main(old, int(400_000 * bench.scale))
+        names = {"young": young, "two_years": old}
+
+        def changed(path: Path) -> Cost:
+            change_one(path)
+            return bench.ours(url, path, "run")
+
+        bench.compare(
+            "W5", **{f"quiet_{name}": lambda path=path: bench.ours(url, path, "run") for name, path in names.items()}
+        )
+        bench.compare("W5", **{f"one_change_{name}": lambda path=path: changed(path) for name, path in names.items()})
+        for command in ("check", "check --all", "report", "publish"):
+            words = [*command.split(), *([str(bench.folder / "copy.duckdb")] if command == "publish" else [])]
+            bench.compare(
+                "W6",
+                **{
+                    f"{command}_{name}": lambda path=path, words=words: bench.ours(url, path, *words)
+                    for name, path in names.items()
+                },
+            )
+
+
+def start_up(bench: Bench) -> None:
+    """W7: what is spent before anything is done, and a quiet run over nine kinds beside it."""
+    with sandbox_of("full") as told:
+        url, warehouse = told["base_url"], bench.new("full.duckdb")
+        bench.ours(url, warehouse, "run")
+        bench.compare(
+            "W7",
+            import_dlt=lambda: run([sys.executable, "-c", "import dlt"]),
+            help=lambda: run([*OURS, "--help"]),
+            quiet_run_of_nine_kinds=lambda: bench.ours(url, warehouse, "run"),
+        )
+
+
+def accounts(bench: Bench) -> None:
+    """W8: quiet runs of more and more accounts."""
+    others = [f"--account=A{number}=demo" for number in range(100)]
+    with sandbox_of("demo", *others, "--clock", "2026-11-22T12:00:00Z") as told:
+        works = {}
+        for count in (1, 10, 100):
+            keys = {f"{PREFIX}ACCOUNTS__A{number}": told["accounts"][f"A{number}"] for number in range(count)}
+            path = bench.new(f"accounts{count}.duckdb")
+            bench.ours(told["base_url"], path, "run", **keys)
+            works[f"{count}_accounts"] = lambda path=path, keys=keys: bench.ours(told["base_url"], path, "run", **keys)
+        bench.compare("W8", **works)
+
+
+PARTS: dict[str, Callable[..., None]] = {
+    "W1": first_loads,
+    "W2": details,
+    "W5": history_of_years,
+    "W7": start_up,
+    "W8": accounts,
+}
+
+
+def ratios_of(bench: Bench) -> dict[str, float]:
+    """Return the ratios that the promises are about, as far as they were measured."""
+    measured = {(line.workload, line.what): line.cost for line in bench.lines}
+    pairs = {
+        "W1 ours / floor": (("W1", "ours"), ("W1", "floor")),
+        "W1 ours / SDK": (("W1", "ours"), ("W1", "official SDK")),
+        "W1 a tenth, ours / rest_api": (("W1", "ours a tenth"), ("W1", "rest api a tenth")),
+        "W3 quiet / import dlt": (("W3", "quiet"), ("W7", "import dlt")),
+        "W5 quiet, two years / young": (("W5", "quiet two years"), ("W5", "quiet young")),
+        "W5 one change, two years / young": (("W5", "one change two years"), ("W5", "one change young")),
+        "W6 check, two years / young": (("W6", "check two years"), ("W6", "check young")),
+        "W6 report, two years / young": (("W6", "report two years"), ("W6", "report young")),
+        "W7 quiet run of nine kinds / import dlt": (("W7", "quiet run of nine kinds"), ("W7", "import dlt")),
+    }
+    ratios = {
+        name: round(measured[one].cpu / measured[other].cpu, 2)
+        for name, (one, other) in pairs.items()
+        if one in measured and other in measured
+    }
+    if ("W8", "100 accounts") in measured:
+        more = measured["W8", "100 accounts"].cpu - measured["W8", "1 accounts"].cpu
+        ratios["W8 CPU s of each account beyond the first"] = round(more / 99, 3)
+    return ratios
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser("bench", description=(__doc__ or "").strip().splitlines()[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="jobs of W1, W2 and W5, as a share of those described")
+    parser.add_argument("--times", type=int, default=3, help="how often each is run")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"which, of {', '.join(PARTS)}; W3 and W4 come with W1")
+    parser.add_argument("--json", type=Path, help="where to write the numbers too")
+    parser.add_argument("--sdk", type=Path, help="a Python that has klaviyo-api, pyarrow, duckdb, msgspec and urllib3")
+    options = parser.parse_args()
+    print(f"Python {sys.version.split()[0]}, DuckDB {duckdb.__version__}, {os.cpu_count()} cores", flush=True)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        bench = Bench(options.times, options.scale, Path(folder))
+        for name in options.only.split(","):
+            PARTS[name](bench, *([options.sdk] if name == "W1" else []))
+    ratios = ratios_of(bench)
+    print("\n" + "\n".join(f"{name:44}{ratio:7.2f}" for name, ratio in ratios.items()))
+    if options.json:
+        lines = [{"workload": each.workload, "what": each.what, **each.cost._asdict()} for each in bench.lines]
+        options.json.write_text(json.dumps({"measurements": lines, "ratios": ratios}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "bulk:20000x100x3")
+    main()

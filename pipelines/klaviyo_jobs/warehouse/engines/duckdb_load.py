@@ -15,11 +15,10 @@ from typing import Any
 
 import dlt
 from dlt.common.destination import Destination, PreparedTableSchema
-from dlt.common.destination.client import FollowupJobRequest, LoadJob
+from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
 from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration, DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
-from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
@@ -82,7 +81,7 @@ class _Client(DuckDbClient):
     ) -> LoadJob:
         """Leave a Parquet file where it is; what else there is, such as the merge itself, is run."""
         if table["write_disposition"] == "merge" and file_path.endswith(".parquet"):
-            return FinalizedLoadJobWithFollowupJobs(file_path)
+            return _File(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
 
     def create_table_chain_completed_followup_jobs(
@@ -95,6 +94,17 @@ class _Client(DuckDbClient):
             return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
         files = [job.file_path for job in completed_table_chain_jobs or () if job.file_path.endswith(".parquet")]
         return [_MergeOfFiles.of(files).from_table_chain(table_chain, self.sql_client)]
+
+
+class _File(RunnableLoadJob, HasFollowupJobs):
+    """
+    The job of a file that is left where it is.
+
+    It runs, although there is nothing to do: dlt looks a second later for what was done without having been run.
+    """
+
+    def run(self) -> None:
+        """Do nothing."""
 
 
 class _MergeOfFiles(SqlMergeFollowupJob):
