@@ -54,13 +54,12 @@ last_errors as (
         account,
         entity,
         related_id,
-        -- A job that is missing has no time, and comes before all that have one.
+        -- A job that is missing has no time, and comes before all that have one. Of two that were created in the same
+        -- microsecond either may be the last: to tell them apart would take the memory of as many ids as there are.
         arg_max(
             struct_pack(job_kind := job_kind, detail := detail),
             struct_pack(
                 at_utc := coalesce(created_at_utc, timestamp '0001-01-01 00:00:00'),
-                job_kind := job_kind,
-                job_id := job_id,
                 place := position
             )
         ) as last_error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import duckdb
@@ -108,3 +109,22 @@ def test_clients_of_one_dataset_share_their_settings_and_connections(tmp_path: P
     assert one is same
     assert one.is_resolved()
     assert (one.dataset_name, other.dataset_name) == ("one", "other")
+
+
+def test_a_load_waits_for_none_of_its_jobs_in_vain(monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
+    """dlt looks once a second for what was done without its being told; whatever is done, it is told."""
+    told: list[bool] = []
+
+    class Event(threading.BoundedSemaphore):
+        def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+            is_told = super().acquire(blocking, timeout)
+            if timeout is not None:
+                told.append(is_told)
+            return is_told
+
+    monkeypatch.setattr("dlt.load.load.BoundedSemaphore", Event)
+
+    load(kinds=["item-create"])
+
+    assert told
+    assert all(told)

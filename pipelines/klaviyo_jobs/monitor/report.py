@@ -148,7 +148,7 @@ REPORT: Final = (
                 max(j.created_at_utc) as failed_utc,
                 arg_max(
                     struct_pack(detail := e.detail),
-                    struct_pack(at := j.created_at_utc, kind := e.job_kind, id := e.job_id, place := e.position)
+                    struct_pack(at_utc := j.created_at_utc, place := e.position)
                 ).detail as last_detail
             from klaviyo_raw.job_errors as e
             inner join recent_jobs as j using (account, job_kind, job_id)

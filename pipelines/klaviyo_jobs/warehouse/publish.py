@@ -16,8 +16,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import glob
-import itertools
-import operator
 import os
 import re
 import shutil
@@ -153,8 +151,8 @@ def _check(copy: Path, memory: MemoryBounds, verifies: bool) -> tuple[list[str],
             for name in [f'{RAW_SCHEMA}."{table}"' for table in tables] + [f'{VIEW_SCHEMA}."{view}"' for view in views]:
                 _try(connection, f"select * from {name} limit 1")
             [(job_count,)] = connection.execute(f"select count(*) from {RAW_SCHEMA}.{JOBS.name}").fetchall()
-        if verifies:
-            _read_views(copy, views, memory)
+            if verifies:
+                _read_views(connection, views)
     except OutOfMemoryError:
         raise
     except DatabaseError as error:
@@ -177,30 +175,18 @@ def _names(connection: Connection, query: str, schema: str) -> list[str]:
     return sorted(name for (name,) in connection.execute(query, [schema]).fetchall())
 
 
-def _read_views(copy: Path, views: list[str], memory: MemoryBounds) -> None:
-    """Read every view of *copy* to its end."""
-    with open_copy(copy, memory) as connection:
-
-        def read_view(name: str) -> bool:
-            """Tell whether the memory was enough beside the others."""
-            with connection.cursor() as cursor:
-                try:
-                    _read_to_its_end(cursor, name)
-                except OutOfMemoryError:
-                    return False
-            return True
-
-        # Side by side, as most of them keep one processor busy and not two; then those that need the memory alone.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            was_enough = list(pool.map(read_view, views))
-        for name in itertools.compress(views, map(operator.not_, was_enough)):
-            connection.execute("set threads = 1")
-            _read_to_its_end(connection, name)
+def _be_frugal(connection: Connection) -> None:
+    """Make *connection* read views of any size within its memory: in one thread, and in whatever order rows come."""
+    connection.execute("set threads = 1")
+    connection.execute("set preserve_insertion_order = false")
 
 
-def _read_to_its_end(connection: Connection, view: str) -> None:
-    for _ in connection.sql(f'from {VIEW_SCHEMA}."{view}"').to_arrow_reader(_ROWS_AT_ONCE):
-        pass
+def _read_views(connection: Connection, views: list[str]) -> None:
+    """Read every view to its end."""
+    _be_frugal(connection)
+    for name in views:
+        for _ in connection.sql(f'from {VIEW_SCHEMA}."{name}"').to_arrow_reader(_ROWS_AT_ONCE):
+            pass
 
 
 def _holds_jobs(copy: Path) -> bool:
@@ -218,26 +204,15 @@ def _write_parquet(copy: Path, folder: Path, views: list[str], memory: MemoryBou
     with _folder_of(*targets), ExitStack() as stack:
         written = {target: stack.enter_context(_beside(target)) for target in targets}
         with open_copy(copy, memory) as connection:
-            # In the order of the rows, all of a view's would be held back.
-            connection.execute("set preserve_insertion_order = false")
+            _be_frugal(connection)
             for name, temporary in zip(views, written.values(), strict=True):
-                _write_view(connection, name, temporary)
+                connection.sql(f'from {VIEW_SCHEMA}."{name}"').write_parquet(str(temporary))
         for temporary in written.values():
             temporary.chmod(0o444)
             _sync(temporary)
         for target, temporary in written.items():
             temporary.replace(target)
     return targets
-
-
-def _write_view(connection: Connection, name: str, target: Path) -> None:
-    view = connection.sql(f'from {VIEW_SCHEMA}."{name}"')
-    try:
-        view.write_parquet(str(target))
-    except OutOfMemoryError:
-        # Each thread holds rows of its own.
-        connection.execute("set threads = 1")
-        view.write_parquet(str(target))
 
 
 def _keep_earlier(target: Path, keep: int) -> None:
