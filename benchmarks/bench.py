@@ -206,12 +206,20 @@ def history_of_years(bench: Bench) -> None:
             "W5", **{f"quiet_{name}": lambda path=path: bench.ours(url, path, "run") for name, path in names.items()}
         )
         bench.compare("W5", **{f"one_change_{name}": lambda path=path: changed(path) for name, path in names.items()})
-        for command in ("check", "check --all", "report", "publish"):
-            words = [*command.split(), *([str(bench.folder / "copy.duckdb")] if command == "publish" else [])]
+        tables = {f"{PREFIX}BI_COPY_TABLES": "true"}
+        for what, words, settings in (
+            ("check", ["check"], {}),
+            ("check_all", ["check", "--all"], {}),
+            ("report", ["report"], {}),
+            ("publish", ["publish", str(bench.folder / "copy.duckdb")], {}),
+            ("publish_with_tables", ["publish", str(bench.folder / "copy.duckdb")], tables),
+        ):
             bench.compare(
                 "W6",
                 **{
-                    f"{command}_{name}": lambda path=path, words=words: bench.ours(url, path, *words)
+                    f"{what}_{name}": lambda path=path, words=words, settings=settings: bench.ours(
+                        url, path, *words, **settings
+                    )
                     for name, path in names.items()
                 },
             )

@@ -103,6 +103,7 @@ class Settings(BaseConfiguration):
     warehouse_wait_seconds: float = 10.0
     progress_seconds: float = 10.0
     bi_copy: str | None = None
+    bi_copy_tables: bool = False
     memory_limit: str = "512MB"
     temp_directory: str | None = None
     reporting_timezone: str = "UTC"

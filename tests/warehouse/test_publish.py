@@ -16,7 +16,7 @@ import duckdb
 import pytest
 
 from klaviyo_jobs.errors import WarehouseError
-from klaviyo_jobs.warehouse.publish import publish
+from klaviyo_jobs.warehouse.publish import AS_TABLES, publish
 from klaviyo_sandbox import Job, Sandbox
 from support.loads import NOW, Load, Warehouse
 
@@ -60,7 +60,8 @@ def test_what_a_killed_publishing_left_is_deleted_by_the_next(
     """Half a copy beside the target goes; what others keep there stays."""
     add_job(sandbox, "J1")
     load(kinds=["item-create"])
-    for name in (".copy.duckdb.x1y2z3.new", ".copy.duckdb.swp", ".other.duckdb.x1y2z3.new"):
+    halves = (".copy.duckdb.x1y2z3.new", ".copy.duckdb.x1y2z3.new.wal")
+    for name in (*halves, ".copy.duckdb.swp", ".other.duckdb.x1y2z3.new"):
         copy.path.with_name(name).write_bytes(b"half")
 
     publish(warehouse.path, copy.path)
@@ -302,10 +303,12 @@ def test_a_copy_is_a_backup_that_a_run_goes_on_from(
 # Publishes two warehouses in turn, is killed at any instant, and keeps what a reader would have found then.
 KILLED_PUBLISHER = """
 import os, random, shutil, signal, sys, time
+from functools import partial
 from pathlib import Path
 
-from klaviyo_jobs.warehouse.publish import publish
+from klaviyo_jobs.warehouse import publish as publishing
 
+publish = partial(publishing.publish, with_tables=len(sys.argv) > 6)
 one, other, copy, kept = map(Path, sys.argv[1:5])
 rng = random.Random(6)
 started = time.monotonic()
@@ -327,9 +330,17 @@ for number in range(int(sys.argv[5])):
 """
 
 
-@pytest.mark.parametrize("kills", [16, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("kills", "with_tables"), [(16, False), *(pytest.param(40, each, marks=pytest.mark.slow) for each in (False, True))]
+)
 def test_a_killed_publishing_leaves_the_old_copy_or_the_new_one(
-    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path, kills: int
+    sandbox: Sandbox,
+    load: Load,
+    warehouse: Warehouse,
+    copy: Warehouse,
+    tmp_path: Path,
+    kills: int,
+    with_tables: bool,
 ) -> None:
     """After each kill a reader finds one of the two warehouses, whole; what was half done is cleared away."""
     add_job(sandbox, "J1")
@@ -341,9 +352,53 @@ def test_a_killed_publishing_leaves_the_old_copy_or_the_new_one(
     kept.mkdir()
 
     arguments = [str(path) for path in (one, warehouse.path, copy.path, kept)]
-    subprocess.run([sys.executable, "-c", KILLED_PUBLISHER, *arguments, str(kills)], check=True)
+    tables = ["with tables"] if with_tables else []
+    subprocess.run([sys.executable, "-c", KILLED_PUBLISHER, *arguments, str(kills), *tables], check=True)
 
     found = [ids_in(Warehouse(path)) for path in kept.iterdir()]
     assert len(found) == kills
     assert {tuple(ids) for ids in found} == {("J1",), ("J1", "J2")}
-    assert len(list(copy.path.parent.iterdir())) <= 2
+    assert len(list(copy.path.parent.iterdir())) <= (3 if with_tables else 2)
+
+
+DESCRIBED = """
+    select table_name, column_name, data_type, comment from duckdb_columns()
+    where schema_name = 'klaviyo' order by table_name, column_index
+"""
+
+
+def test_what_dashboards_read_again_and_again_may_be_tables(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """A run publishes them so on request: of the same names, columns, comments and rows as the views."""
+    for number in range(3):
+        add_job(sandbox, f"J{number}")
+
+    load(kinds=["item-create"], bi_copy=str(copy.path), bi_copy_tables=True)
+
+    with duckdb.connect(str(copy.path), read_only=True) as connection:
+        tables = connection.execute("select table_name from duckdb_tables() where schema_name = 'klaviyo'").fetchall()
+        described = connection.execute(DESCRIBED).fetchall()
+        comments = connection.execute("select comment from duckdb_tables() where schema_name = 'klaviyo'").fetchall()
+        rows = {name: connection.execute(f"from klaviyo.{name} order by all").fetchall() for name in AS_TABLES}
+    assert sorted(name for (name,) in tables) == sorted(AS_TABLES)
+    assert described == warehouse.rows(DESCRIBED)
+    assert None not in {comment for (comment,) in comments}
+    assert rows == {name: warehouse.rows(f"from klaviyo.{name} order by all") for name in AS_TABLES}
+    assert len(rows["job_throughput_daily"]) == 1
+
+
+def test_a_copy_with_tables_is_a_backup_too(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """Put back as the warehouse, it has views again after the next run, and they show what is new."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"], bi_copy=str(copy.path), bi_copy_tables=True)
+    shutil.copy(copy.path, warehouse.path)
+    warehouse.path.chmod(0o644)
+    add_job(sandbox, "J2")
+
+    load(kinds=["item-create"])
+
+    assert warehouse.rows("from duckdb_tables() where schema_name = 'klaviyo'") == []
+    assert warehouse.value("select sum(jobs_finished) from klaviyo.job_throughput_daily") == 2

@@ -47,7 +47,16 @@ def publish_command(
         )
     copy = (target or Path(settings.bi_copy or "")).absolute()
     with RunLock(path, [], wait_seconds=wait_lock):
-        published = publish(path, copy, settings.memory, verifies=verify, force=force, keep=keep, parquet=parquet)
+        published = publish(
+            path,
+            copy,
+            settings.memory,
+            with_tables=settings.bi_copy_tables,
+            verifies=verify,
+            force=force,
+            keep=keep,
+            parquet=parquet,
+        )
     out.print(
         f"{published.path}: {published.size_bytes / 2**20:,.1f} MiB, {len(published.views)} views "
         + ("verified" if published.is_verified else "checked")

@@ -221,7 +221,8 @@ def run(
                 lock.forget_ended()
             if settings.bi_copy:
                 enter(Step.PUBLISH)
-                publish(warehouse, Path(settings.bi_copy).absolute(), memory)
+                target = Path(settings.bi_copy).absolute()
+                publish(warehouse, target, memory, with_tables=settings.bi_copy_tables)
             enter(Step.UNLOCK)
     return RunSummary(
         run_id=loaded.run_id,

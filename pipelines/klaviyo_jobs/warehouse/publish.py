@@ -40,9 +40,19 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
     check_place,
     open_copy,
     open_warehouse,
+    transaction,
     warehouse_errors,
 )
 
+# Views that do not depend on the moment they are read at, and that dashboards read again and again.
+AS_TABLES: Final = (
+    "job_throughput_hourly",
+    "job_throughput_daily",
+    "job_failure_rates_daily",
+    "job_latency_daily",
+    "error_ranking",
+    "failing_entities",
+)
 # DuckDB's operators that hand on each row as it comes; of others the first row may take reading a whole table.
 _STREAMING: Final = {"SEQ_SCAN", "DUMMY_SCAN", "PROJECTION", "LIMIT", "STREAMING_LIMIT"}
 _OPERATOR: Final = re.compile(r'"name": "([^"]*)"')
@@ -77,6 +87,7 @@ def publish(
     target: Path,
     memory: MemoryBounds = DEFAULT_MEMORY,
     *,
+    with_tables: bool = False,
     verifies: bool = False,
     force: bool = False,
     keep: int = 0,
@@ -89,6 +100,7 @@ def publish(
         warehouse: The DuckDB file; opened for writing for a moment, to complete it.
         target: The copy; whatever is there is replaced by one rename.
         memory: What the database may take.
+        with_tables: Whether the views of `AS_TABLES` become tables in the copy.
         verifies: Whether every view is read to its end before the copy is put in place.
         force: Replace a copy that holds jobs by one that holds none.
         keep: How many earlier copies stay, as `<name>.1` (the newest), `<name>.2`, ...
@@ -108,6 +120,8 @@ def publish(
         connection.execute("checkpoint")
     with warehouse_errors(target), _folder_of(target), _beside(target) as temporary:
         _copy(warehouse, temporary)
+        if with_tables:
+            _make_tables(temporary, memory)
         temporary.chmod(0o444)
         with ThreadPoolExecutor(1) as pool:  # the disk's part of the work, beside the processor's
             synced = pool.submit(_sync, temporary)
@@ -142,11 +156,45 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def _make_tables(copy: Path, memory: MemoryBounds) -> None:
+    """Put a table of its rows in the place of each of those views, with the same name and comments."""
+    with open_warehouse(copy, memory) as connection:
+        _be_frugal(connection)
+        present = _names(connection, "select view_name from duckdb_views() where schema_name = ?", VIEW_SCHEMA)
+        with transaction(connection):
+            for name in (name for name in AS_TABLES if name in present):
+                view = f'{VIEW_SCHEMA}."{name}"'
+                of_view = (VIEW_SCHEMA, name)
+                comment = connection.execute(
+                    "select comment from duckdb_views() where schema_name = ? and view_name = ?", of_view
+                ).fetchall()
+                comments = connection.execute(
+                    "select column_name, comment from duckdb_columns() where schema_name = ? and table_name = ?",
+                    of_view,
+                ).fetchall()
+                connection.execute(f"create table {VIEW_SCHEMA}._rows as from {view}")
+                connection.execute(f"drop view {view}")
+                connection.execute(f'alter table {VIEW_SCHEMA}._rows rename to "{name}"')
+                for kind, of, text in [
+                    ("table", view, comment[0][0]),
+                    *(("column", f'{view}."{c}"', t) for c, t in comments),
+                ]:
+                    connection.execute(f"comment on {kind} {of} is {_quoted(text)}")
+        connection.execute("checkpoint")
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else "'" + text.replace("'", "''") + "'"
+
+
 def _check(copy: Path, memory: MemoryBounds, verifies: bool) -> tuple[list[str], int]:
     """Open *copy* as a reader will, try every view and table, and return the views and the number of jobs."""
     try:
         with open_copy(copy, memory) as connection:
-            views = _names(connection, "select view_name from duckdb_views() where schema_name = ?", VIEW_SCHEMA)
+            views = sorted(
+                _names(connection, "select view_name from duckdb_views() where schema_name = ?", VIEW_SCHEMA)
+                + _names(connection, "select table_name from duckdb_tables() where schema_name = ?", VIEW_SCHEMA)
+            )
             tables = _names(connection, "select table_name from duckdb_tables() where schema_name = ?", RAW_SCHEMA)
             for name in [f'{RAW_SCHEMA}."{table}"' for table in tables] + [f'{VIEW_SCHEMA}."{view}"' for view in views]:
                 _try(connection, f"select * from {name} limit 1")
@@ -255,7 +303,7 @@ def _folder_of(*targets: Path) -> Iterator[None]:
             with suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 for target in targets:
-                    for left in folder.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}"):
+                    for left in folder.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}*"):
                         left.unlink(missing_ok=True)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield

@@ -122,6 +122,7 @@ def apply_views(
         if mark is not None and mark == _mark(connection, asked):
             return names
         connection.execute(f"create schema if not exists {VIEW_SCHEMA}")
+        _drop_tables(connection, names)
         for file, sql in files.items():
             _apply_file(connection, file, _with_settings(sql, settings) if file.parent.name == "settings" else sql)
         _drop_views_except(connection, names)
@@ -181,6 +182,13 @@ def _with_settings(sql: str, settings: dict[str, str | int | None]) -> str:
         if alias.alias in given:
             alias.set("this", exp.convert(given[alias.alias]))
     return ";\n".join(statement.sql(comments=False) for statement in statements)
+
+
+def _drop_tables(connection: Connection, names: list[str]) -> None:
+    """Drop the tables that a copy with `bi_copy_tables`, put back as the warehouse, has in the place of views."""
+    found = connection.execute("select table_name from duckdb_tables() where schema_name = ?", [VIEW_SCHEMA]).fetchall()
+    for name in {name for (name,) in found}.intersection(names):
+        connection.execute(f'drop table {VIEW_SCHEMA}."{name}"')
 
 
 def _drop_views_except(connection: Connection, names: list[str]) -> None:
