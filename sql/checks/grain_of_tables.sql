@@ -13,7 +13,7 @@ runs as (
 ),
 
 checked_jobs as (
-    select distinct
+    select
         account,
         job_kind,
         job_id

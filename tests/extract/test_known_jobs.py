@@ -183,3 +183,17 @@ def test_an_old_job_that_never_finished_vanishes_too(sandbox: Sandbox, load: Loa
     load(kinds=["item-create"])
 
     assert (before, warehouse.rows(vanished)) == ([], [("OLD",)])
+
+
+def test_a_dataset_of_an_earlier_version_is_told_as_such(sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """Whoever loads with a pipeline of their own is told what to do, and what was stored stays as it was."""
+    sandbox.world.add(finished("item-create", "J1"))
+    own_pipeline(warehouse).run(source_of(sandbox, kinds=["item-create"]))
+    warehouse.rows(f"alter table {DATASET}.jobs drop column listed_hash")
+    before = warehouse.rows(f"from {DATASET}.jobs")
+
+    with pytest.raises(PipelineStepFailed, match="an earlier version of klaviyo-jobs: jobs lacks listed_hash"):
+        own_pipeline(warehouse).run(source_of(sandbox, kinds=["item-create"]))
+
+    assert warehouse.rows(f"from {DATASET}.jobs") == before
+    assert is_closed(warehouse)

@@ -17,7 +17,9 @@ from typing import Final, NamedTuple, Self
 
 import pyarrow as pa
 from dlt import Pipeline
+from dlt.destinations.exceptions import DatabaseTerminalException
 
+from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.extract.questions import (
     MAY_MOVE,
     KnownJob,
@@ -84,6 +86,12 @@ class Recall:
         if not self._has_asked:
             try:
                 self._ask()
+            except DatabaseTerminalException as error:
+                lacking = self._questions.columns_lacking(JOBS)
+                self._questions.leave()
+                if not lacking:
+                    raise
+                raise _of_earlier_version(lacking) from error
             except BaseException:
                 self._questions.leave()
                 raise
@@ -102,7 +110,7 @@ class Recall:
 
     def has_table(self, table: Table) -> bool:
         """Tell whether the warehouse has *table* with all its columns, so that a load does not have to make it."""
-        return self._questions.has(table)
+        return not self._questions.columns_lacking(table)
 
     def _ask(self) -> None:
         """
@@ -138,6 +146,15 @@ class Recall:
             )
             for job in recent:
                 self._recent[job.account, job.job_kind].append(job)
+
+
+def _of_earlier_version(lacking: Sequence[str]) -> WarehouseError:
+    return WarehouseError(
+        f"the tables were filled by an earlier version of klaviyo-jobs: {JOBS.name} lacks {', '.join(lacking)}.",
+        data="nothing was read or written.",
+        next_step="`klaviyo-jobs views --warehouse FILE` changes a DuckDB file whose dataset is klaviyo_raw in place; "
+        "load any other into a new dataset.",
+    )
 
 
 class KnownJobs:

@@ -225,10 +225,10 @@ class Questions:
             self._is_empty[key] = found.num_rows == 0
         return self._is_empty[key]
 
-    def has(self, table: Table) -> bool:
-        """Tell whether the warehouse has *table* with all its columns."""
+    def columns_lacking(self, table: Table) -> list[str]:
+        """Return the columns of *table* that the warehouse lacks: all of them where it has no such table."""
         found = self.ask(f"select * from {self.name(table.name)} where 1 = 0")
-        return set(table.schema.names) <= set(found.column_names)
+        return [name for name in table.schema.names if name not in found.column_names]
 
 
 def tuples_of(table: pa.Table) -> Iterator[tuple[Any, ...]]:

@@ -127,7 +127,7 @@ def publish(
             synced = pool.submit(_sync, temporary)
             views, job_count = _check(temporary, memory, verifies)
             synced.result()
-        if job_count == 0 and not force and _holds_jobs(target):
+        if job_count == 0 and not force and _holds_jobs(target, memory):
             raise WarehouseError(
                 f"the warehouse {warehouse} holds no job, and the copy {target} does.",
                 data="the copy is as it was.",
@@ -237,9 +237,9 @@ def _read_views(connection: Connection, views: list[str]) -> None:
             pass
 
 
-def _holds_jobs(copy: Path) -> bool:
+def _holds_jobs(copy: Path, memory: MemoryBounds) -> bool:
     try:
-        with open_copy(copy) as connection:
+        with open_copy(copy, memory) as connection:
             return connection.execute(f"select 1 from {RAW_SCHEMA}.jobs limit 1").fetchone() is not None
     except DatabaseError:
         return False  # no copy, or none of ours
