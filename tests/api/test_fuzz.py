@@ -28,7 +28,7 @@ from klaviyo_jobs.model import parse
 from klaviyo_jobs.model.content import content_hash, record_hash
 from klaviyo_jobs.model.kinds import KINDS, JobKind
 from klaviyo_jobs.model.parse import decode_detail, parse_detail, parse_page
-from klaviyo_jobs.model.plain import read_plain
+from klaviyo_jobs.model.plain import read_plain, read_plain_resource
 from klaviyo_jobs.model.records import Fault, Job, Parsed, Resource
 from klaviyo_jobs.model.tables import ENTITY_TABLES, REJECTED_RECORDS, TABLES
 from klaviyo_sandbox import Sandbox
@@ -282,6 +282,14 @@ def assert_read_alike(kind: JobKind, records: list[msgspec.Raw]) -> None:
             assert content_hash(plain) == content_hash(whole)
 
 
+def assert_resources_read_alike(kind: JobKind, records: list[msgspec.Raw]) -> None:
+    """The same of included resources."""
+    for record in records:
+        plain = read_plain_resource(kind.entity, record, parse._COLUMNS[kind.entity.name])
+        if plain is not None:
+            assert plain == parse._parse_resource(kind.entity, record, "$", Parsed())
+
+
 def assert_same(found: Job | Resource, expected: Job | Resource) -> None:
     """Two readings of one record are equal; JSON kept as text may differ in form, not in value."""
     assert plain(found) == plain(expected)
@@ -345,6 +353,7 @@ def fuzz_detail(chance: random.Random) -> None:
         assert not is_framed, "a detail of well-formed records was given up"
         return
     parsed = parse_detail(kind, answer)
+    assert_resources_read_alike(kind, answer.included or [])
     assert len(parsed.jobs) <= 1
     assert parsed.jobs or any(fault.json_path.startswith("$.data") for fault in parsed.faults)
     assert_accounted_for(parsed, len(answer.included or ()), "$.included")

@@ -51,6 +51,8 @@ Batch = dict[str, pa.Table | Row]
 # A batch costs dlt a few milliseconds whatever its size, and its rows stay in memory until it is full.
 BATCH_JOBS: Final = 1000
 BATCH_CHILDREN: Final = 100_000
+# An included resource takes as much memory as so many linkages.
+RESOURCE_WEIGHT: Final = 8
 # Seconds that an answer may take before the threads that read details no longer fill the burst limit.
 _ANSWER_SECONDS: Final = 0.35
 
@@ -177,7 +179,8 @@ class _Pending:
             self.resources[resource.resource_id] = job_id, resource
 
     def is_full(self) -> bool:
-        return len(self.seen) >= BATCH_JOBS or self.child_count + len(self.resources) >= BATCH_CHILDREN
+        weight = self.child_count + RESOURCE_WEIGHT * len(self.resources)
+        return len(self.seen) >= BATCH_JOBS or weight >= BATCH_CHILDREN
 
 
 class ListingReader:

@@ -20,7 +20,7 @@ import msgspec
 
 from klaviyo_jobs.model.content import content_hash, hash_of
 from klaviyo_jobs.model.kinds import Entity, JobKind
-from klaviyo_jobs.model.plain import read_plain
+from klaviyo_jobs.model.plain import read_plain, read_plain_resource
 from klaviyo_jobs.model.records import (
     Fault,
     Job,
@@ -67,7 +67,8 @@ def parse_detail(kind: JobKind, body: DetailBody) -> Parsed:
     _parse_job_into(parsed, kind, body.data, "$.data")
     for index, raw in enumerate(body.included or ()):
         try:
-            parsed.resources.append(_parse_resource(kind.entity, raw, f"$.included[{index}]", parsed))
+            plain = read_plain_resource(kind.entity, raw, _COLUMNS[kind.entity.name])
+            parsed.resources.append(plain or _parse_resource(kind.entity, raw, f"$.included[{index}]", parsed))
         except UnreadableError as unreadable:
             parsed.faults.append(_fault_of(unreadable, raw))
     return parsed
@@ -254,3 +255,4 @@ ATTRIBUTES: Final[dict[str, dict[str, tuple[str, _Reader]]]] = {
         "updated": ("updated_at", JsonObject.time),
     },
 }
+_COLUMNS: Final = {name: {each: column for each, (column, _) in known.items()} for name, known in ATTRIBUTES.items()}

@@ -1,22 +1,23 @@
 """
-Read a job of the shape that the API documents, whole and in one decoding; leave any other to `parse.py`.
+Read a job or an included resource of the shape that the API documents, whole and in one decoding.
 
 In:     the JSON of one resource object.
-Out:    the `Job` that `parse.py` would make of it, at a fifth of the cost, or None: some member is unknown, wrapped,
-        of another type, or missing, and has to be looked at one by one.
+Out:    the `Job` or `Resource` that `parse.py` would make of it, at a fifth of the cost, or None: some member is
+        unknown, wrapped, of another type, or missing, and `parse.py` has to look at one after the other.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from functools import cache
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import msgspec
 
-from klaviyo_jobs.model.kinds import JobKind
-from klaviyo_jobs.model.records import Job, JobError, Linkage
-from klaviyo_jobs.model.values import INT64, MOST_ELEMENTS, UNDECODABLE
+from klaviyo_jobs.model.kinds import ENTITIES, Entity, JobKind
+from klaviyo_jobs.model.records import Job, JobError, Linkage, Resource
+from klaviyo_jobs.model.values import INT64, MOST_ELEMENTS, UNDECODABLE, decode_any, rounded
 
 _Count = Annotated[int, msgspec.Meta(ge=INT64[0], le=INT64[-1])]
 _NULL: Final = msgspec.Raw(b"null")
@@ -64,26 +65,67 @@ class _Relationship(_Plain):
     links: msgspec.Raw = _NULL
 
 
+class _Category(_Plain):
+    external_id: str | None = None
+    name: str | None = None
+    updated: dt.datetime | None = None
+
+
+class _Item(_Plain):
+    external_id: str | None = None
+    title: str | None = None
+    description: str | None = None
+    price: Decimal | None = None
+    url: str | None = None
+    image_full_url: str | None = None
+    image_thumbnail_url: str | None = None
+    images: msgspec.Raw = _NULL
+    custom_metadata: msgspec.Raw = _NULL
+    published: bool | None = None
+    created: dt.datetime | None = None
+    updated: dt.datetime | None = None
+
+
+class _Variant(_Item):
+    sku: str | None = None
+    inventory_policy: _Count | None = None
+    inventory_quantity: Decimal | None = None
+
+
 _decode_meta: Final = msgspec.json.Decoder(_Meta | None).decode
 
 
-@cache
-def _decoder_of(relationship: str) -> msgspec.json.Decoder[Any]:
-    relationships = msgspec.defstruct(
-        "_Relationships", [(relationship, _Relationship | None, None)], bases=(_Plain,), kw_only=True
-    )
-    job = msgspec.defstruct(
-        "_Job",
-        [
-            ("attributes", _Attributes),
-            ("type", str | None, None),
-            ("id", str | None, None),
-            ("relationships", relationships | None, None),
-            ("links", msgspec.Raw, _NULL),
-        ],
-        bases=(_Plain,),
-    )
-    return msgspec.json.Decoder(job)
+def _job_decoder_of(relationship: str) -> msgspec.json.Decoder[Any]:
+    relationships = msgspec.defstruct("_Relationships", [(relationship, _Relationship | None, None)], bases=(_Plain,))
+    members: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+        ("attributes", _Attributes),
+        ("type", str | None, None),
+        ("id", str | None, None),
+        ("relationships", relationships | None, None),
+        ("links", msgspec.Raw, _NULL),
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("_Job", members, bases=(_Plain,)))
+
+
+def _resource_decoder_of(attributes: type[_Plain]) -> msgspec.json.Decoder[Any]:
+    members: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+        ("type", str),
+        ("id", str),
+        ("attributes", attributes | None, None),
+        ("relationships", msgspec.Raw, _NULL),
+        ("links", msgspec.Raw, _NULL),
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("_Resource", members, bases=(_Plain,)))
+
+
+# By entity. Made here and not where they are used: two threads that show msgspec a new type at one time end the
+# process.
+_JOB_DECODERS: Final = {entity.name: _job_decoder_of(entity.plural) for entity in ENTITIES}
+_RESOURCE_DECODERS: Final = {
+    "category": _resource_decoder_of(_Category),
+    "item": _resource_decoder_of(_Item),
+    "variant": _resource_decoder_of(_Variant),
+}
 
 
 class _NotPlainError(Exception):
@@ -93,9 +135,40 @@ class _NotPlainError(Exception):
 def read_plain(kind: JobKind, raw: msgspec.Raw) -> Job | None:
     """Return the job of *kind* that *raw* is, None if it is not plain. Its hashes are not made yet."""
     try:
-        return _job_of(kind, _decoder_of(kind.entity.plural).decode(raw))
+        return _job_of(kind, _JOB_DECODERS[kind.entity.name].decode(raw))
     except (*UNDECODABLE, OverflowError, _NotPlainError):  # a time at either end of what Python knows overflows
         return None
+
+
+def read_plain_resource(entity: Entity, raw: msgspec.Raw, columns: Mapping[str, str]) -> Resource | None:
+    """
+    Return the included resource that *raw* is, None if it is not plain.
+
+    Args:
+        columns: The column of each attribute that the API documents.
+    """
+    try:
+        plain = _RESOURCE_DECODERS[entity.name].decode(raw)
+        if plain.type != entity.resource_type or not plain.id or plain.attributes is None:
+            return None
+        values = {column: _value_of(getattr(plain.attributes, name)) for name, column in columns.items()}
+    except (*UNDECODABLE, OverflowError, ArithmeticError, _NotPlainError):
+        return None
+    return Resource(entity, plain.id, values, None)
+
+
+def _value_of(value: Any) -> Any:
+    """Return *value* as its column has it."""
+    if isinstance(value, dt.datetime):
+        return _utc(value)
+    if isinstance(value, Decimal):
+        return rounded(value)
+    if isinstance(value, msgspec.Raw):
+        if b'"value"' in bytes(value):  # may be a wrapping
+            raise _NotPlainError
+        # Decoded, so that what is kept is JSON.
+        return None if decode_any(value) is None else bytes(value).decode()
+    return value
 
 
 def _job_of(kind: JobKind, plain: Any) -> Job:

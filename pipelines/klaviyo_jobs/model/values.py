@@ -40,7 +40,7 @@ class UnreadableError(Exception):
 encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _decode_members: Final = msgspec.json.Decoder(Members).decode
 _decode_list: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_any: Final = msgspec.json.Decoder().decode
+decode_any: Final = msgspec.json.Decoder().decode
 _decode_decimal: Final = msgspec.json.Decoder(Decimal).decode
 
 
@@ -101,7 +101,7 @@ class JsonObject:
         if raw is None:
             return None
         try:
-            value = _decode_any(raw)
+            value = decode_any(raw)
         except UNDECODABLE as error:
             raise UnreadableError(f"{self.path}.{name}", str(error)) from error
         return _unwrapped(value)
@@ -145,9 +145,7 @@ class JsonObject:
         if raw is None:
             return None
         try:
-            number = _decode_decimal(raw)
-            if number.is_finite():
-                return _NUMBER_CONTEXT.quantize(number, _NUMBER_STEP)
+            return rounded(_decode_decimal(raw))
         except (*UNDECODABLE, ArithmeticError):
             pass
         raise UnreadableError(f"{self.path}.{name}", f"expected a number, found {_excerpt(raw)}")
@@ -166,6 +164,13 @@ class JsonObject:
     def others(self, known: Container[str], prefix: str = "") -> Members:
         """Return the members that are not *known*, their names behind *prefix*."""
         return {f"{prefix}{name}": raw for name, raw in self.members.items() if name not in known}
+
+
+def rounded(number: Decimal) -> Decimal:
+    """Return *number* with nine places; ArithmeticError if it is none, or has more digits before them than are kept."""
+    if not number.is_finite():
+        raise ArithmeticError(number)
+    return _NUMBER_CONTEXT.quantize(number, _NUMBER_STEP)
 
 
 def text_of(value: Any, path: str) -> str | None:
