@@ -9,7 +9,7 @@ Out:    the `Job` or `Resource` that `parse.py` would make of it, at a fifth of 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -151,24 +151,25 @@ def read_plain_resource(entity: Entity, raw: msgspec.Raw, columns: Mapping[str, 
         plain = _RESOURCE_DECODERS[entity.name].decode(raw)
         if plain.type != entity.resource_type or not plain.id or plain.attributes is None:
             return None
-        values = {column: _value_of(getattr(plain.attributes, name)) for name, column in columns.items()}
+        attributes = plain.attributes
+        values = {
+            column: value if value is None or (convert := _CONVERTERS.get(name)) is None else convert(value)
+            for name, column in columns.items()
+            for value in (getattr(attributes, name),)
+        }
     except (*UNDECODABLE, OverflowError, ArithmeticError, _NotPlainError):
         return None
     return Resource(entity, plain.id, values, None)
 
 
-def _value_of(value: Any) -> Any:
-    """Return *value* as its column has it."""
-    if isinstance(value, dt.datetime):
-        return _utc(value)
-    if isinstance(value, Decimal):
-        return rounded(value)
-    if isinstance(value, msgspec.Raw):
-        if b'"value"' in bytes(value):  # may be a wrapping
-            raise _NotPlainError
-        # Decoded, so that what is kept is JSON.
-        return None if decode_any(value) is None else bytes(value).decode()
-    return value
+def _json_of(raw: msgspec.Raw) -> str | None:
+    text = bytes(raw)
+    if text == b"null":
+        return None
+    if b'"value"' in text:  # may be a wrapping
+        raise _NotPlainError
+    decode_any(raw)  # so that what is kept is JSON
+    return text.decode()
 
 
 def _job_of(kind: JobKind, plain: Any) -> Job:
@@ -212,3 +213,14 @@ def _error_of(position: int, error: _Error) -> JobError:
 def _utc(time: dt.datetime) -> dt.datetime:
     # As in `values.py`: one without a zone is UTC already.
     return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+
+
+# What makes the value of a column of an attribute; any other is taken as it is.
+_CONVERTERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "created": _utc,
+    "updated": _utc,
+    "price": rounded,
+    "inventory_quantity": rounded,
+    "images": _json_of,
+    "custom_metadata": _json_of,
+}
