@@ -427,6 +427,26 @@ def test_a_folder_for_temporary_files_may_have_any_name(
     assert warehouse.rows("select job_id, external_id from klaviyo.job_linkages") == [("J1", "A")]
 
 
+def test_ids_of_any_text_are_merged(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """The merge names the first and the last id of what it replaces: a quote or a semicolon in them ends nothing."""
+    ids = ["'; drop table jobs; --", "M", "é;"]
+    sandbox.world.add(
+        *(Job("item-create", job_id, NOW, related_ids=[related_id("A"), related_id("B")]) for job_id in ids)
+    )
+    load(kinds=["item-create"])
+    for job_id in (ids[0], ids[2]):
+        sandbox.world.change("item-create", job_id, related_ids=[related_id("C")])
+
+    load(kinds=["item-create"])
+
+    assert warehouse.rows("select job_id, external_id from klaviyo.job_linkages order by all") == [
+        (ids[0], "C"),
+        ("M", "A"),
+        ("M", "B"),
+        (ids[2], "C"),
+    ]
+
+
 def test_nothing_of_dlts_outlives_a_run(load: Load, tmp_path: Path) -> None:
     """No package of a load is left that could block the next: the warehouse is all there is."""
     load(kinds=["item-create"])

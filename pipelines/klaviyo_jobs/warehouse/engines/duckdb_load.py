@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+import pyarrow.parquet as pq
 from dlt.common.destination import Destination, PreparedTableSchema
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
 from dlt.common.storages.load_package import LoadJobInfo
@@ -127,19 +128,53 @@ class _MergeOfFiles(SqlMergeFollowupJob):
         for_delete: bool,
         source_filter: str | None = None,
     ) -> list[str]:
-        """Look for each job once, not once for each of its children: that takes an eighth of the time."""
+        """
+        Look for each job once, not once for each of its children, and only between the first id and the last.
+
+        Ids of jobs follow the time, so that of years of rows those of a week are looked at.
+        """
         if merge_keys:
             staging_root_table_name = f"(SELECT DISTINCT {', '.join(merge_keys)} FROM {staging_root_table_name})"
         clauses: list[str] = super().gen_key_table_clauses(
             root_table_name, staging_root_table_name, primary_keys, merge_keys, for_delete, source_filter
         )
-        return clauses
+        id_column = next((key for key in (*primary_keys, *merge_keys) if key.strip('"') == "job_id"), None)
+        bounds = _bounds_of("job_id", cls.files) if id_column else None
+        if bounds is None:
+            return clauses
+        first, last = map(_quoted, bounds)
+        return [f"{clause} AND d.{id_column} >= {first} AND d.{id_column} <= {last}" for clause in clauses]
 
     @classmethod
     def generate_sql(cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]) -> list[str]:
         """Return the statements of the merge."""
         _, staging = sql_client.get_qualified_table_names(str(table_chain[0]["name"]))
-        # dlt takes a semicolon, wherever it stands, for the end of a statement.
-        quoted = ", ".join("'" + file.replace("'", "''").replace(";", "' || chr(59) || '") + "'" for file in cls.files)
+        quoted = ", ".join(map(_quoted, cls.files))
         statements: list[str] = super().generate_sql(table_chain, sql_client)
         return [statement.replace(staging, f"read_parquet([{quoted}])") for statement in statements]
+
+
+def _quoted(text: str) -> str:
+    """Return *text* as SQL, on one line and without a semicolon, which dlt takes for the end of a statement."""
+    quoted = "'" + text.replace("'", "''") + "'"
+    for char in ";\r\n":
+        quoted = quoted.replace(char, f"' || chr({ord(char)}) || '")
+    return quoted
+
+
+def _bounds_of(column: str, files: Sequence[str]) -> tuple[str, str] | None:
+    """Return the least and the greatest text of *column* in Parquet *files*, as they note it; None if one does not."""
+    lows: list[str] = []
+    highs: list[str] = []
+    for file in files:
+        # The last to be completed moves to its place when the merge has been made.
+        path = Path(file) if Path(file).exists() else Path(file).parent.parent / "started_jobs" / Path(file).name
+        metadata = pq.read_metadata(path)
+        index = metadata.schema.to_arrow_schema().get_field_index(column)
+        for group in range(metadata.num_row_groups):
+            noted: Any = metadata.row_group(group).column(index).statistics
+            if noted is None or not noted.has_min_max:
+                return None
+            lows.append(noted.min)
+            highs.append(noted.max)
+    return (min(lows), max(highs)) if lows else None
