@@ -30,6 +30,8 @@ from klaviyo_jobs.warehouse.engines.duckdb_load import destination_of
 _DLT_SETTINGS: Final[dict[str, Any]] = {
     # The working directory is new, so there is nothing to restore and no state worth a row in the warehouse.
     "restore_from_destination": False,
+    # One table after the other: DuckDB keeps every processor busy with one, and two at once take the memory of two.
+    "load.workers": 1,
     # A command run by cron sends usage data to nobody.
     "runtime.dlthub_telemetry": False,
 }
