@@ -9,9 +9,10 @@ Why:    dlt copies each file into a table of a second schema and merges from the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import dlt
 import pyarrow.parquet as pq
@@ -25,6 +26,8 @@ from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import bounds_of
+
+_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def destination_of(
@@ -142,28 +145,25 @@ class _MergeOfFiles(SqlMergeFollowupJob):
         bounds = _bounds_of("job_id", cls.files) if id_column else None
         if bounds is None:
             return clauses
-        first, last = map(_quoted, bounds)
-        return [f"{clause} AND d.{id_column} >= {first} AND d.{id_column} <= {last}" for clause in clauses]
+        first, last = bounds
+        return [f"{clause} AND d.{id_column} >= '{first}' AND d.{id_column} <= '{last}'" for clause in clauses]
 
     @classmethod
     def generate_sql(cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]) -> list[str]:
         """Return the statements of the merge."""
         _, staging = sql_client.get_qualified_table_names(str(table_chain[0]["name"]))
-        quoted = ", ".join(map(_quoted, cls.files))
+        # dlt takes a semicolon, wherever it stands, for the end of a statement.
+        quoted = ", ".join("'" + file.replace("'", "''").replace(";", "' || chr(59) || '") + "'" for file in cls.files)
         statements: list[str] = super().generate_sql(table_chain, sql_client)
         return [statement.replace(staging, f"read_parquet([{quoted}])") for statement in statements]
 
 
-def _quoted(text: str) -> str:
-    """Return *text* as SQL, on one line and without a semicolon, which dlt takes for the end of a statement."""
-    quoted = "'" + text.replace("'", "''") + "'"
-    for char in ";\r\n":
-        quoted = quoted.replace(char, f"' || chr({ord(char)}) || '")
-    return quoted
-
-
 def _bounds_of(column: str, files: Sequence[str]) -> tuple[str, str] | None:
-    """Return the least and the greatest text of *column* in Parquet *files*, as they note it; None if one does not."""
+    """
+    Return the least and the greatest id of *column* in Parquet *files*, as they note them.
+
+    None if a file does not, or if one of the two is no plain word: what somebody else has chosen is never put into SQL.
+    """
     lows: list[str] = []
     highs: list[str] = []
     for file in files:
@@ -177,4 +177,5 @@ def _bounds_of(column: str, files: Sequence[str]) -> tuple[str, str] | None:
                 return None
             lows.append(noted.min)
             highs.append(noted.max)
-    return (min(lows), max(highs)) if lows else None
+    bounds = (min(lows), max(highs)) if lows else None
+    return bounds if bounds and all(map(_PLAIN_ID.fullmatch, bounds)) else None
