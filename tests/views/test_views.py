@@ -207,3 +207,14 @@ def test_no_column_is_zoned(warehouse: Warehouse) -> None:
 def test_an_empty_account_has_empty_views(warehouse: Warehouse, view: str) -> None:
     """Without a single job every view answers, with no rows."""
     assert warehouse.rows(f"select * from klaviyo.{view}") == []
+
+
+def test_a_table_that_somebody_made_in_the_place_of_a_view_is_left_alone(warehouse: Warehouse) -> None:
+    """It is in the way, and is told as such; its rows are nobody's to drop."""
+    warehouse.connection.execute("drop view klaviyo.job_latency_daily")
+    warehouse.connection.execute("create table klaviyo.job_latency_daily as select 1 as mine")
+
+    with pytest.raises(WarehouseError, match=r"klaviyo\.job_latency_daily cannot be made"):
+        apply_views(warehouse.connection)
+
+    assert warehouse.rows("from klaviyo.job_latency_daily") == [(1,)]

@@ -383,7 +383,9 @@ def test_what_dashboards_read_again_and_again_may_be_tables(
         rows = {name: connection.execute(f"from klaviyo.{name} order by all").fetchall() for name in AS_TABLES}
     assert sorted(name for (name,) in tables) == sorted(AS_TABLES)
     assert described == warehouse.rows(DESCRIBED)
-    assert None not in {comment for (comment,) in comments}
+    assert {comment.rpartition(". ")[2] for (comment,) in comments} == {
+        "A table of the rows that the view had when this copy was published."
+    }
     assert rows == {name: warehouse.rows(f"from klaviyo.{name} order by all") for name in AS_TABLES}
     assert len(rows["job_throughput_daily"]) == 1
 

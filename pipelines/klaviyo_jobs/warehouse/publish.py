@@ -33,6 +33,7 @@ from klaviyo_jobs.model.tables import JOBS
 from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
+    TABLE_OF_A_VIEW,
     VIEW_SCHEMA,
     Connection,
     DatabaseError,
@@ -165,7 +166,7 @@ def _make_tables(copy: Path, memory: MemoryBounds) -> None:
             for name in (name for name in AS_TABLES if name in present):
                 view = f'{VIEW_SCHEMA}."{name}"'
                 of_view = (VIEW_SCHEMA, name)
-                comment = connection.execute(
+                [(comment,)] = connection.execute(
                     "select comment from duckdb_views() where schema_name = ? and view_name = ?", of_view
                 ).fetchall()
                 comments = connection.execute(
@@ -176,7 +177,7 @@ def _make_tables(copy: Path, memory: MemoryBounds) -> None:
                 connection.execute(f"drop view {view}")
                 connection.execute(f'alter table {VIEW_SCHEMA}._rows rename to "{name}"')
                 for kind, of, text in [
-                    ("table", view, comment[0][0]),
+                    ("table", view, f"{comment} {TABLE_OF_A_VIEW}"),
                     *(("column", f'{view}."{c}"', t) for c, t in comments),
                 ]:
                     connection.execute(f"comment on {kind} {of} is {_quoted(text)}")

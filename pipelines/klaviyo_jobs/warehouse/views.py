@@ -27,6 +27,7 @@ from klaviyo_jobs.model.days import DEFAULT_ZONE
 from klaviyo_jobs.warehouse.derived import keep_derived
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
+    TABLE_OF_A_VIEW,
     VIEW_SCHEMA,
     Connection,
     DatabaseError,
@@ -186,7 +187,10 @@ def _with_settings(sql: str, settings: dict[str, str | int | None]) -> str:
 
 def _drop_tables(connection: Connection, names: list[str]) -> None:
     """Drop the tables that a copy with `bi_copy_tables`, put back as the warehouse, has in the place of views."""
-    found = connection.execute("select table_name from duckdb_tables() where schema_name = ?", [VIEW_SCHEMA]).fetchall()
+    found = connection.execute(
+        "select table_name from duckdb_tables() where schema_name = ? and ends_with(comment, ?)",
+        [VIEW_SCHEMA, TABLE_OF_A_VIEW],
+    ).fetchall()
     for name in {name for (name,) in found}.intersection(names):
         connection.execute(f'drop table {VIEW_SCHEMA}."{name}"')
 

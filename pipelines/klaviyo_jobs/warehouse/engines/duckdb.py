@@ -34,6 +34,8 @@ MissingTableError = duckdb.CatalogException
 OutOfMemoryError = duckdb.OutOfMemoryException
 
 _CONTRACT_PREFIX: Final = "klaviyo-jobs contract "
+# The end of the comment of a table that a published copy has in the place of a view: nobody else's is ever dropped.
+TABLE_OF_A_VIEW: Final = "A table of the rows that the view had when this copy was published."
 # Where dlt puts the rows of a load before it merges them.
 _STAGING_SCHEMA: Final = f"{RAW_SCHEMA}_staging"
 # DuckDB's own words for a file that somebody else has open.
