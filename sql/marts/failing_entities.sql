@@ -58,10 +58,8 @@ last_errors as (
         -- microsecond either may be the last: to tell them apart would take the memory of as many ids as there are.
         arg_max(
             struct_pack(job_kind := job_kind, detail := detail),
-            struct_pack(
-                at_utc := coalesce(created_at_utc, timestamp '0001-01-01 00:00:00'),
-                place := position
-            )
+            -- As one number: DuckDB 1.0 compares no structs here.
+            cast(coalesce(epoch_us(created_at_utc), -62135596800000000) as hugeint) * 1000000 + position
         ) as last_error
     from errors
     group by account, entity, related_id
