@@ -27,10 +27,9 @@ from klaviyo_jobs.extract.questions import (
     RecentJob,
     marks_of,
     portions_of,
-    time_of,
     tuples_of,
 )
-from klaviyo_jobs.model.records import Observation
+from klaviyo_jobs.model.records import Observation, time_of
 from klaviyo_jobs.model.tables import JOB_OBSERVATIONS, JOBS, REJECTED_RECORDS, SEEN_RANK, Table
 
 _OBSERVATION: Final = ", ".join(Observation._fields)

@@ -21,7 +21,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.typing import LOADS_TABLE_NAME
 from dlt.destinations.sql_client import SqlClientBase
 
-from klaviyo_jobs.model.records import Job, Observation, State
+from klaviyo_jobs.model.records import Job, Observation, State, time_of
 from klaviyo_jobs.model.tables import JOBS, TIME, Table
 
 # Statuses after which a job does not change any more; any other, known or not, may still move.
@@ -31,7 +31,6 @@ MAY_MOVE: Final = "j.vanished_at is null and j.status not in ({})".format(", ".j
 
 # How many values one question names: engines bound the length of a statement.
 _VALUES_AT_ONCE: Final = 1000
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,11 +237,6 @@ def tuples_of(table: pa.Table) -> Iterator[tuple[Any, ...]]:
         for column in table.itercolumns()
     ]
     return zip(*(column.to_pylist() for column in columns), strict=True)
-
-
-def time_of(microseconds: int) -> dt.datetime:
-    """Return the moment that many *microseconds* after 1970."""
-    return _EPOCH + dt.timedelta(microseconds=microseconds)
 
 
 def portions_of(values: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -17,7 +17,7 @@ import msgspec
 
 from klaviyo_jobs.model.kinds import ENTITIES, Entity, JobKind
 from klaviyo_jobs.model.records import Job, JobError, Linkage, Resource
-from klaviyo_jobs.model.values import INT64, MOST_ELEMENTS, UNDECODABLE, decode_any, rounded
+from klaviyo_jobs.model.values import INT64, MOST_ELEMENTS, UNDECODABLE, decode_any, rounded, utc_of
 
 _Count = Annotated[int, msgspec.Meta(ge=INT64[0], le=INT64[-1])]
 _NULL: Final = msgspec.Raw(b"null")
@@ -182,9 +182,9 @@ def _job_of(kind: JobKind, plain: Any) -> Job:
     return Job(
         job_id=job_id,
         status=attributes.status,
-        created_at=_utc(attributes.created_at),
-        completed_at=attributes.completed_at and _utc(attributes.completed_at),
-        expires_at=attributes.expires_at and _utc(attributes.expires_at),
+        created_at=utc_of(attributes.created_at),
+        completed_at=attributes.completed_at and utc_of(attributes.completed_at),
+        expires_at=attributes.expires_at and utc_of(attributes.expires_at),
         total_count=attributes.total_count,
         completed_count=attributes.completed_count,
         failed_count=attributes.failed_count,
@@ -210,15 +210,10 @@ def _error_of(position: int, error: _Error) -> JobError:
     )
 
 
-def _utc(time: dt.datetime) -> dt.datetime:
-    # As in `values.py`: one without a zone is UTC already.
-    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
-
-
 # What makes the value of a column of an attribute; any other is taken as it is.
 _CONVERTERS: Final[dict[str, Callable[[Any], Any]]] = {
-    "created": _utc,
-    "updated": _utc,
+    "created": utc_of,
+    "updated": utc_of,
     "price": rounded,
     "inventory_quantity": rounded,
     "images": _json_of,

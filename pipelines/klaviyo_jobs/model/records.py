@@ -164,6 +164,11 @@ class Parsed:
     unmodelled: set[str] = field(default_factory=set)
 
 
+def time_of(microseconds: int) -> dt.datetime:
+    """Return the moment that many *microseconds* after 1970."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
 def microseconds_of(time: dt.datetime | None) -> int | None:
     """Return *time* as microseconds since 1970."""
     return None if time is None else (time - _EPOCH) // _MICROSECOND

@@ -134,7 +134,7 @@ class JsonObject:
                 time: dt.datetime = msgspec.convert(value, dt.datetime)
             except msgspec.ValidationError:
                 time = _parse_time(value)
-            return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+            return utc_of(time)
         except (ParserError, ValueError, TypeError, OverflowError) as error:
             reason = f"expected a date-time, found {_excerpt(encode(value))}"
             raise UnreadableError(f"{self.path}.{name}", reason) from error
@@ -164,6 +164,11 @@ class JsonObject:
     def others(self, known: Container[str], prefix: str = "") -> Members:
         """Return the members that are not *known*, their names behind *prefix*."""
         return {f"{prefix}{name}": raw for name, raw in self.members.items() if name not in known}
+
+
+def utc_of(time: dt.datetime) -> dt.datetime:
+    """Return *time* in UTC; one without a zone, as old revisions may have sent, is UTC already."""
+    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
 
 
 def rounded(number: Decimal) -> Decimal:

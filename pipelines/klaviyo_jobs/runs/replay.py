@@ -23,12 +23,11 @@ import pyarrow as pa
 from dlt.extract.items import DataItemWithMeta
 
 from klaviyo_jobs.extract.loads import TableMarks
-from klaviyo_jobs.extract.questions import time_of
 from klaviyo_jobs.extract.rows import RowContext, SeenJob, rank_of, rows_of_jobs, rows_of_resources
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.model.kinds import KINDS, JobKind
 from klaviyo_jobs.model.parse import DetailBody, parse_detail, parse_page
-from klaviyo_jobs.model.records import Resource
+from klaviyo_jobs.model.records import Resource, time_of
 from klaviyo_jobs.model.tables import ENTITY_TABLES, JOB_OBSERVATIONS, JOBS, REJECTED_RECORDS, SEEN_RANK, TABLES
 from klaviyo_jobs.settings import MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, open_warehouse
@@ -108,7 +107,7 @@ def replay_rejected(warehouse: Path, working_directory: Path, memory: MemoryBoun
 
 
 def _rejected(connection: Connection) -> Iterator[_Record]:
-    """Yield every record, those first that runs met last."""
+    """Yield every record, in the order in which runs last met them."""
     if not has_table(connection, REJECTED_RECORDS.name):
         return
     found = connection.execute(

@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from klaviyo_jobs.model.days import RULES, day_of, zone_of
 from klaviyo_jobs.model.fingerprints import RULE, fingerprint_of
+from klaviyo_jobs.model.records import time_of
 from klaviyo_jobs.model.tables import JOB_ERRORS, JOBS, Table
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, mark_column, mark_of_column
 
 _ROWS_AT_ONCE: Final = 50_000
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def mark_derived(connection: Connection, reporting_timezone: str) -> None:
@@ -44,7 +44,7 @@ def keep_derived(connection: Connection, reporting_timezone: str) -> None:
     (_, _, of_days), (_, _, of_fingerprints) = _rules_of(reporting_timezone)
 
     def days_of(*times: int | None) -> tuple[dt.date | None, ...]:
-        return tuple(None if time is None else day_of(_EPOCH + dt.timedelta(microseconds=time), zone) for time in times)
+        return tuple(None if time is None else day_of(time_of(time), zone) for time in times)
 
     _keep(
         connection,

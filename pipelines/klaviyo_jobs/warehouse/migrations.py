@@ -12,7 +12,6 @@ Since:  contract 0, the first commit; 1 marked its tables; 2 made `job_linkages`
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
@@ -21,7 +20,7 @@ import pyarrow as pa
 
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.content import content_hash
-from klaviyo_jobs.model.records import Job, JobError, Linkage
+from klaviyo_jobs.model.records import Job, JobError, Linkage, time_of
 from klaviyo_jobs.model.tables import JOB_LINKAGES, JOBS, REJECTED_RECORDS, TABLES, Table
 from klaviyo_jobs.warehouse.engines.duckdb import (
     CONTRACT_VERSION,
@@ -151,7 +150,10 @@ def _hash_recent_jobs(connection: Connection) -> None:
         select j.*, row_number() over () as nth
         from {RAW_SCHEMA}.{JOBS.name} as j
         inner join newest on j.account = newest.account and j.job_kind = newest.job_kind
-        where j.content_hash is null and (j.expires_at is null or j.expires_at > newest.created_at)
+        where
+            j.content_hash is null
+            and j.created_at is not null
+            and (j.expires_at is null or j.expires_at > newest.created_at)
         """
     )
     for child in ("job_errors", "job_linkages"):
@@ -186,6 +188,7 @@ def _hash_recent_jobs(connection: Connection) -> None:
 def _jobs_of(connection: Connection, first: int, last: int) -> dict[int, Job]:
     """Return the recent jobs with these numbers as they are stored, by number."""
     jobs: dict[int, Job] = {}
+    positions: defaultdict[int, list[int]] = defaultdict(list)
     found = connection.execute(
         """
         select
@@ -200,9 +203,9 @@ def _jobs_of(connection: Connection, first: int, last: int) -> dict[int, Job]:
         jobs[nth] = Job(
             job_id,
             status,
-            _time(created),
-            _time(completed),
-            _time(expires),
+            time_of(created),
+            None if completed is None else time_of(completed),
+            None if expires is None else time_of(expires),
             total,
             done,
             failed,
@@ -216,7 +219,9 @@ def _jobs_of(connection: Connection, first: int, last: int) -> dict[int, Job]:
         connection, "job_linkages", ("position", "related_type", "related_id"), first, last
     ):
         jobs[nth].linkages.append(Linkage(related_type, related_id))
-        jobs[nth].linkage_positions = [*jobs[nth].linkage_positions, position]
+        positions[nth].append(position)
+    for nth, of_job in positions.items():
+        jobs[nth].linkage_positions = of_job
     return jobs
 
 
@@ -227,8 +232,3 @@ def _children_of(
         f"select nth, {', '.join(columns)} from recent_{table} where nth between ? and ? order by nth, position",
         (first, last),
     ).fetchall()
-
-
-def _time(microseconds: int | None) -> Any:
-    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return None if microseconds is None else epoch + dt.timedelta(microseconds=microseconds)
