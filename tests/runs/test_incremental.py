@@ -239,6 +239,48 @@ def test_a_full_refresh_reads_all_again_and_keeps_history(warehouse: Warehouse) 
     assert warehouse.rows("select distinct run_id from klaviyo_raw.jobs") == [(summary.run_id,)]
 
 
+def test_a_full_refresh_leaves_linkages_where_they_are(warehouse: Warehouse) -> None:
+    """They are most of the file, and would stand in it twice: no row moves, and that of a job that changed is new."""
+    with Sandbox("demo", clock=NOW) as sandbox:
+        load = Load(sandbox, warehouse)
+        load(kinds=["category-create"])
+        query = "select job_id, position, related_id, rowid from klaviyo_raw.job_linkages order by 1, 2"
+        before = warehouse.rows(query)
+        [(changed,)] = warehouse.rows("select min(job_id) from klaviyo_raw.job_linkages")
+        sandbox.world.change("category-create", changed, related_ids=[related_id("NEW")])
+        load.refresh(kinds=["category-create"])
+        after = warehouse.rows(query)
+
+    assert [row for row in after if row[0] != changed] == [row for row in before if row[0] != changed]
+    assert [row[:3] for row in after if row[0] == changed] == [(changed, 0, related_id("NEW"))]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "delete from klaviyo_raw.job_linkages where position = 1",
+        "delete from klaviyo_raw.job_linkages",
+        "update klaviyo_raw.job_linkages set related_id = 'other' where position = 0",
+        "update klaviyo_raw.job_linkages set position = 1 - position where position < 2",
+        "insert into klaviyo_raw.job_linkages select * from klaviyo_raw.job_linkages where position = 0",
+        "insert into klaviyo_raw.job_linkages by name select * replace (99 as position) from klaviyo_raw.job_linkages",
+    ],
+)
+def test_a_full_refresh_puts_linkages_right(warehouse: Warehouse, damage: str) -> None:
+    """Whatever was done to the stored rows, they are what the API lists again, each once."""
+    with Sandbox("demo", clock=NOW) as sandbox:
+        load = Load(sandbox, warehouse)
+        load(kinds=["category-create"])
+        query = "from klaviyo_raw.job_linkages order by all"
+        before = warehouse.rows(query)
+        warehouse.rows(damage)
+        damaged = warehouse.rows(query)
+        load.refresh(kinds=["category-create"])
+
+    assert damaged != before
+    assert warehouse.rows(query) == before
+
+
 def test_a_job_on_two_pages_is_one(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """The list moves while it is read and shows a job again: one row, one set of children."""
     sandbox.world.add(

@@ -24,10 +24,31 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
+from klaviyo_jobs.model.tables import JOB_LINKAGES, TOMBSTONE
 from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import bounds_of
 
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+_LINKAGE_VALUES: Final = [
+    name for name in JOB_LINKAGES.schema.names if name not in (*JOB_LINKAGES.replaced_by, TOMBSTONE)
+]
+_SAME: Final = "jobs_of_same_linkages"
+# The jobs whose linkages are stored as they come. Their rows say of no run that it wrote them, so that to write them
+# again is for nothing: a full refresh would double the file, where they are three quarters of it.
+_NOTE_SAME: Final = """
+    CREATE TEMPORARY TABLE {same} AS
+    WITH
+    stored AS (
+        SELECT {keys}, count(*) AS row_count, sum(hash({values})) AS row_hash
+        FROM {stored} WHERE ({keys}) IN (SELECT DISTINCT {keys} FROM {source}){between} GROUP BY {keys}
+    ),
+    coming AS (
+        SELECT {keys}, count(*) AS row_count, sum(hash({values})) AS row_hash
+        FROM {source} WHERE ({keys}) IN (SELECT {keys} FROM stored) GROUP BY {keys}
+    )
+    SELECT {keys} FROM stored INNER JOIN coming USING ({keys}, row_count, row_hash)
+"""
 
 
 def destination_of(
@@ -142,20 +163,34 @@ class _MergeOfFiles(SqlMergeFollowupJob):
             root_table_name, staging_root_table_name, primary_keys, merge_keys, for_delete, source_filter
         )
         id_column = next((key for key in (*primary_keys, *merge_keys) if key.strip('"') == "job_id"), None)
-        bounds = _bounds_of("job_id", cls.files) if id_column else None
-        if bounds is None:
-            return clauses
-        first, last = bounds
-        return [f"{clause} AND d.{id_column} >= '{first}' AND d.{id_column} <= '{last}'" for clause in clauses]
+        return [clause + _between_bounds(f"d.{id_column}", cls.files) for clause in clauses] if id_column else clauses
 
     @classmethod
     def generate_sql(cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]) -> list[str]:
         """Return the statements of the merge."""
-        _, staging = sql_client.get_qualified_table_names(str(table_chain[0]["name"]))
+        table = table_chain[0]
+        stored, staging = sql_client.get_qualified_table_names(str(table["name"]))
         # dlt takes a semicolon, wherever it stands, for the end of a statement.
         quoted = ", ".join("'" + file.replace("'", "''").replace(";", "' || chr(59) || '") + "'" for file in cls.files)
+        source = f"read_parquet([{quoted}])"
         statements: list[str] = super().generate_sql(table_chain, sql_client)
-        return [statement.replace(staging, f"read_parquet([{quoted}])") for statement in statements]
+        if table["name"] == JOB_LINKAGES.name:
+            keys = ", ".join(map(sql_client.escape_column_name, JOB_LINKAGES.replaced_by))
+            values = ", ".join(map(sql_client.escape_column_name, _LINKAGE_VALUES))
+            between = _between_bounds("job_id", cls.files)
+            note_same = _NOTE_SAME.format(
+                same=_SAME, keys=keys, values=values, stored=stored, source=source, between=between
+            )
+            statements.insert(0, note_same)
+            statements.append(f"DROP TABLE {_SAME}")
+            source = f"(SELECT * FROM {source} ANTI JOIN {_SAME} USING ({keys}))"
+        return [statement.replace(staging, source) for statement in statements]
+
+
+def _between_bounds(column: str, files: Sequence[str]) -> str:
+    """Return the condition that *column* is between the ids of jobs in *files*; nothing if they do not tell."""
+    bounds = _bounds_of("job_id", files)
+    return f" AND {column} >= '{bounds[0]}' AND {column} <= '{bounds[1]}'" if bounds else ""
 
 
 def _bounds_of(column: str, files: Sequence[str]) -> tuple[str, str] | None:
