@@ -66,7 +66,7 @@ comment on column klaviyo.job_errors.title is
 comment on column klaviyo.job_errors.detail is
 'What went wrong, in particular; Klaviyo may word it differently at any time.';
 comment on column klaviyo.job_errors.fingerprint is
-'Detail (else title, else code) with ? in place of ids, numbers and quoted parts: what errors of one sort share.';
+'Detail (else title, else code) with ? in place of ids, numbers and quoted values: what errors of one sort share.';
 comment on column klaviyo.job_errors.source_pointer is
 'Which part of the job''s request the error is about, as a JSON pointer; it does not say which resource.';
 comment on column klaviyo.job_errors.related_id is

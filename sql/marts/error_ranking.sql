@@ -30,13 +30,13 @@ ranked as (
 select * from ranked;
 
 comment on view klaviyo.error_ranking is
-'One row per account, job kind and distinct error message, its ids, numbers and quoted parts masked.';
+'One row per account, job kind and distinct error message, its ids, numbers and quoted values masked.';
 comment on column klaviyo.error_ranking.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.error_ranking.job_kind is
 'Which of the nine kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.error_ranking.fingerprint is
-'The message (detail, else title, else code) with ? for each id, number and quoted part.';
+'The message (detail, else title, else code) with ? for each id, number and quoted value.';
 comment on column klaviyo.error_ranking.code is
 'Klaviyo''s code of the error, e.g. invalid.';
 comment on column klaviyo.error_ranking.title is

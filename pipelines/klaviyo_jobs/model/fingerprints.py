@@ -2,39 +2,97 @@
 Name the sort of an error: its text without what differs from one error of the sort to the next.
 
 In:     what an error says, and which resource it names.
-Out:    its fingerprint: ids, numbers and quoted parts are replaced by `?`.
+Out:    its fingerprint. Ids, numbers, addresses and quoted values are replaced by `?`; what went wrong stays: the
+        field's name, the path of a pointer, the status of an answer. docs/fingerprints.md has examples.
 Kept:   fingerprints stand in the warehouse. Whoever changes the rule counts `RULE` up, and the next run makes those
         of all stored errors anew.
+Source: the names of fields and resources are those of the OpenAPI documents, revisions 2022-10-17 to 2026-07-15.
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Final
 
-RULE: Final = 1
+RULE: Final = 2
 
 # Longer texts are no messages; the patterns look back, and take time with the square of a text without digits.
 _MOST_CHARACTERS: Final = 1000
-# Parts in "double", `back`, “curly” or 'single' quotes; an apostrophe within a word is no quote.
-_QUOTED: Final = re.compile(r"\"[^\"]*\"|`[^`]*`|“[^”]*”|\B'(?:[^']|\b'\b)*'\B", re.ASCII)
-# Compound ids, then every word with a digit in it: numbers, prices, times, SKUs, ULIDs, UUIDs.
-_VARIABLE: Final = re.compile(
-    r"[\w$-]+:::[\w$-]+:::[^\s,;]*\w|[\w$:/@%+.-]*\d(?:[\w$:/@%+.,-]*\w)?",
-    re.ASCII,
+# What stays although it is quoted. A name of several words joined by underscores is a field's as well.
+_FIELDS: Final = frozenset(
+    """
+    attributes categories category code coupon currency data description email errors id image images included item
+    items links lists location locale meta name organization price profiles properties published relationships segments
+    sku source status title type updated url variant variants
+    """.split()
+)
+_NAME: Final = re.compile(r"[a-z]+(?:_[a-z]+)+|(?:catalog|coupon|profile)(?:-[a-z]+)*")
+# A JSON pointer into what was sent; of it only the places in lists differ from error to error.
+_POINTER: Final = r"/(?:data|included|meta|attributes|relationships)(?:/[\w-]+)*"
+_PLACE: Final = re.compile(r"(?<=/)[^/]*\d[^/]*")
+_PHRASES: Final = "|".join(re.escape(status.phrase) for status in HTTPStatus if status >= 400)
+_PARTS: Final = re.compile(
+    "|".join(
+        [
+            r"(?P<address>[a-z][a-z0-9+.-]*://[^\s\"'`<>“”)\]]*[^\s\"'`<>“”)\].,;:!?]|[^\s\"'`<>“”(),;:@]+@[\w-]+(?:\.[\w-]+)+)",
+            r"(?P<compound>[\w$-]+:::[\w$-]+:::[^\s,;]*\w)",
+            rf"(?P<pointer>(?<!\w){_POINTER})",
+            rf"(?P<status>\b(?:HTTP(?:/\d(?:\.\d)?)?|status(?: code)?)[ :=]*[1-5]\d\d\b|\b[45]\d\d (?:{_PHRASES})\b)",
+            # Parts in "double", `back`, “curly” or 'single' quotes; an apostrophe within a word is no quote.
+            r"(?P<quoted>\"[^\"]*\"|`[^`]*`|“[^”]*”|\B'(?:[^']|\b'\b)*'\B)",
+            # Every word with a digit in it: numbers, prices, times, SKUs, ULIDs, UUIDs.
+            r"(?P<word>[\w$:/@%+.-]*\d(?:[\w$:/@%+.,-]*\w)?)",
+        ]
+    ),
+    re.IGNORECASE,
 )
 
 
 def fingerprint_of(detail: str | None, title: str | None, code: str | None, related_id: str | None) -> str:
     """Return the fingerprint of an error with these members."""
     message = next((text for text in (detail, title, code) if text is not None), "no message")[:_MOST_CHARACTERS]
-    # Klaviyo's compound ids may hold blanks and quotes, so no pattern finds their end; the error says what its id is.
+    message = " ".join(message.split())
     if related_id is not None and ":::" in related_id:
-        message = message.replace(related_id, "?")
+        message = _without_id(message, " ".join(related_id.split()))
     return _mask(message)
+
+
+def _without_id(message: str, related_id: str) -> str:
+    """
+    Return *message* without the id of the resource that the error names, be it in full or as the shop knows it.
+
+    Such ids may hold blanks and quotes, so no pattern finds their end; the error says what its id is.
+    """
+    external_id = related_id.split(":::", 2)[-1]
+    ids = [related_id]
+    if len(external_id) > 1 and not _is_field(external_id):
+        ids.append(external_id)
+    for each in ids:
+        if each in message:
+            # Not the beginning of a longer one.
+            message = re.sub(rf"(?<![\w-]){re.escape(each)}(?![\w-])", "?", message)
+    return message
+
+
+def _is_field(text: str) -> bool:
+    return text in _FIELDS or _NAME.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=10_000)
 def _mask(message: str) -> str:
-    return _VARIABLE.sub("?", _QUOTED.sub("?", message))
+    return _PARTS.sub(_masked, message)
+
+
+def _masked(part: re.Match[str]) -> str:
+    """Return what stands in the place of a *part* of a message."""
+    text = part.group()
+    inner = text[1:-1]
+    if part.lastgroup == "pointer":
+        return _PLACE.sub("?", text)
+    if part.lastgroup == "quoted" and re.fullmatch(_POINTER, inner):
+        return text[0] + _PLACE.sub("?", inner) + text[-1]
+    if part.lastgroup == "status" or (part.lastgroup == "quoted" and _is_field(inner)):
+        return text
+    return "?"
