@@ -10,7 +10,6 @@ import pytest
 
 from klaviyo_jobs.model.fingerprints import fingerprint_of
 
-
 _TABLE = Path(__file__).parents[2] / "docs" / "fingerprints.md"
 
 

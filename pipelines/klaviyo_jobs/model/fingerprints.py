@@ -22,11 +22,46 @@ RULE: Final = 2
 _MOST_CHARACTERS: Final = 1000
 # What stays although it is quoted. A name of several words joined by underscores is a field's as well.
 _FIELDS: Final = frozenset(
-    """
-    attributes categories category code coupon currency data description email errors id image images included item
-    items links lists location locale meta name organization price profiles properties published relationships segments
-    sku source status title type updated url variant variants
-    """.split()
+    [
+        "attributes",
+        "categories",
+        "category",
+        "code",
+        "coupon",
+        "currency",
+        "data",
+        "description",
+        "email",
+        "errors",
+        "id",
+        "image",
+        "images",
+        "included",
+        "item",
+        "items",
+        "links",
+        "lists",
+        "location",
+        "locale",
+        "meta",
+        "name",
+        "organization",
+        "price",
+        "profiles",
+        "properties",
+        "published",
+        "relationships",
+        "segments",
+        "sku",
+        "source",
+        "status",
+        "title",
+        "type",
+        "updated",
+        "url",
+        "variant",
+        "variants",
+    ]
 )
 _NAME: Final = re.compile(r"[a-z]+(?:_[a-z]+)+|(?:catalog|coupon|profile)(?:-[a-z]+)*")
 # A JSON pointer into what was sent; of it only the places in lists differ from error to error.
