@@ -1,7 +1,7 @@
 -- klaviyo.job_errors: what went wrong in each bulk job, as listed when the job was last read.
 -- Grain:  one row per (account, job_kind, job_id, position).
 -- Reads:  klaviyo_raw.job_errors, klaviyo_raw.jobs.
--- Nulls:  every member of an error may be null; status and created_at_utc are if the job is missing.
+-- Nulls:  every member of an error may be null; status, created_at_utc and created_on are if the job is missing.
 create or replace view klaviyo.job_errors as
 with
 
@@ -16,7 +16,8 @@ jobs as (
         job_kind,
         job_id,
         status,
-        created_at at time zone 'UTC' as created_at_utc
+        created_at at time zone 'UTC' as created_at_utc,
+        created_on
     from klaviyo_raw.jobs
 ),
 
@@ -36,7 +37,8 @@ joined as (
         errors.meta,
         errors.run_id,
         jobs.status,
-        jobs.created_at_utc
+        jobs.created_at_utc,
+        jobs.created_on
     from errors
     left join jobs
         on
@@ -79,3 +81,5 @@ comment on column klaviyo.job_errors.status is
 'Status of the job in Klaviyo''s words.';
 comment on column klaviyo.job_errors.created_at_utc is
 'When the job was created, UTC.';
+comment on column klaviyo.job_errors.created_on is
+'Day of created_at_utc in the reporting time zone.';

@@ -1,6 +1,6 @@
 -- klaviyo.job_linkages: which resources each bulk job has worked on, as listed when the job was last read.
 -- Grain:  one row per (account, job_kind, job_id, position).
--- Reads:  klaviyo_raw.job_linkages, klaviyo_raw.jobs.
+-- Reads:  klaviyo_raw.job_linkages, klaviyo_raw.jobs, klaviyo.job_kinds.
 -- Nulls:  external_id of an id that does not hold one; run_id, status and created_at_utc if the job is missing.
 create or replace view klaviyo.job_linkages as
 with
@@ -32,11 +32,7 @@ joined as (
         linkages.job_kind,
         linkages.job_id,
         linkages.position,
-        case split_part(linkages.job_kind, '-', 1)
-            when 'item' then 'items'
-            when 'variant' then 'variants'
-            when 'category' then 'categories'
-        end as relationship,
+        kinds.relationship,
         linkages.related_type,
         linkages.related_id,
         case
@@ -52,6 +48,7 @@ joined as (
             linkages.account = jobs.account
             and linkages.job_kind = jobs.job_kind
             and linkages.job_id = jobs.job_id
+    left join klaviyo.job_kinds as kinds on linkages.job_kind = kinds.job_kind
 )
 
 select * from joined;

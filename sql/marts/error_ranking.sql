@@ -1,7 +1,9 @@
--- klaviyo.error_ranking: which errors occur, how often, and since when.
+-- klaviyo.error_ranking: which errors have occurred in all time, how often, and since when.
 -- Grain:  one row per (account, job_kind, fingerprint, code, title).
--- Reads:  klaviyo.job_errors.
+-- Reads:  klaviyo.job_errors, klaviyo.job_kinds.
 -- Units:  occurrences are errors. An error has no time of its own: it is dated by the creation of its job.
+-- Window: none; for the errors of some days ask error_trend_daily, as a filter on last_seen_utc chooses rows that count
+--         all time.
 -- Nulls:  code and title as Klaviyo sent them; example_detail if no such error has one; times if the job is missing.
 create or replace view klaviyo.error_ranking as
 with
@@ -25,16 +27,39 @@ ranked as (
         count(distinct related_id) as entities
     from errors
     group by account, job_kind, fingerprint, code, title
+),
+
+joined as (
+    select
+        ranked.account,
+        ranked.job_kind,
+        kinds.entity,
+        kinds.operation,
+        ranked.fingerprint,
+        ranked.code,
+        ranked.title,
+        ranked.occurrences,
+        ranked.jobs,
+        ranked.first_seen_utc,
+        ranked.last_seen_utc,
+        ranked.example_detail,
+        ranked.entities
+    from ranked
+    left join klaviyo.job_kinds as kinds on ranked.job_kind = kinds.job_kind
 )
 
-select * from ranked;
+select * from joined;
 
 comment on view klaviyo.error_ranking is
-'One row per account, job kind and distinct error message, its ids, numbers and quoted values masked.';
+'One row per account, job kind and distinct error message of all time, its ids, numbers and quoted values masked.';
 comment on column klaviyo.error_ranking.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.error_ranking.job_kind is
 'Which of the nine kinds of bulk job, e.g. item-create.';
+comment on column klaviyo.error_ranking.entity is
+'What the jobs work on: item, variant or category.';
+comment on column klaviyo.error_ranking.operation is
+'What they do to it: create, update or delete.';
 comment on column klaviyo.error_ranking.fingerprint is
 'The message (detail, else title, else code) with ? for each id, number and quoted value.';
 comment on column klaviyo.error_ranking.code is

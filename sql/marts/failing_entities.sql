@@ -1,27 +1,25 @@
--- klaviyo.failing_entities: which items, variants and categories failed, and whether a later job repaired it.
+-- klaviyo.failing_entities: which items, variants and categories failed, and which later job repaired it.
 -- Grain:  one row per (account, related_type, related_id); job_kind is that of its last failed job.
--- Reads:  klaviyo.job_errors, klaviyo.jobs, and klaviyo_raw.job_linkages: the view on it looks up a job for each row.
+-- Reads:  klaviyo.job_errors, klaviyo.jobs, klaviyo.job_kinds, and klaviyo_raw.job_linkages: the view on it looks up a
+--         job for each row.
 -- Units:  failures are jobs, of any operation on the entity; failures >= 2 gives those that failed again and again.
 -- Times:  a failure is dated by the creation of its job, and a later job is one created later.
--- Nulls:  external_id of an id that holds none; last_detail of an error without; both times if the job is missing.
+-- Rule:   a failed delete is repaired by a later delete only, as any other success proves that the entity is still
+--         there; a failed create or update by whatever succeeds later. Repaired is what has no failure left.
+-- Nulls:  external_id of an id that holds none; last_detail of an error without; both times if the job is missing;
+--         repaired_utc and repaired_by_job_id of what is not repaired.
 -- Left out: errors that do not name the resource that failed.
 create or replace view klaviyo.failing_entities as
 with
 
 errors as (
     select
-        *,
-        split_part(job_kind, '-', 1) as entity
-    from klaviyo.job_errors
-    where related_id is not null
-),
-
-linkages as (
-    select * from klaviyo_raw.job_linkages
-),
-
-jobs as (
-    select * from klaviyo.jobs
+        errors.*,
+        kinds.entity,
+        kinds.operation
+    from klaviyo.job_errors as errors
+    inner join klaviyo.job_kinds as kinds on errors.job_kind = kinds.job_kind
+    where errors.related_id is not null
 ),
 
 -- A job may list several errors of one entity, but the entity failed in it once.
@@ -30,11 +28,12 @@ failed_jobs as (
         account,
         entity,
         related_id,
+        operation,
         job_kind,
         job_id,
         min(created_at_utc) as failed_utc
     from errors
-    group by account, entity, related_id, job_kind, job_id
+    group by account, entity, related_id, operation, job_kind, job_id
 ),
 
 failures as (
@@ -44,7 +43,10 @@ failures as (
         related_id,
         count(*) as failures,
         min(failed_utc) as first_failed_utc,
-        max(failed_utc) as last_failed_utc
+        max(failed_utc) as last_failed_utc,
+        max(case when operation = 'delete' then failed_utc end) as last_failed_delete_utc,
+        max(case when operation <> 'delete' then failed_utc end) as last_failed_write_utc,
+        count(case when operation = 'delete' then 1 end) as failed_deletes
     from failed_jobs
     group by account, entity, related_id
 ),
@@ -57,7 +59,7 @@ last_errors as (
         -- A job that is missing has no time, and comes before all that have one. Of two that were created in the same
         -- microsecond either may be the last: to tell them apart would take the memory of as many ids as there are.
         arg_max(
-            struct_pack(job_kind := job_kind, detail := detail),
+            struct_pack(job_kind := job_kind, operation := operation, detail := detail),
             -- As one number: DuckDB 1.0 compares no structs here.
             cast(coalesce(epoch_us(created_at_utc), -62135596800000000) as hugeint) * 1000000 + position
         ) as last_error
@@ -72,15 +74,18 @@ successes as (
         failures.account,
         failures.entity,
         failures.related_id,
-        failures.last_failed_utc,
+        failures.last_failed_delete_utc,
+        failures.last_failed_write_utc,
+        kinds.operation,
         linkages.job_kind,
         linkages.job_id
-    from linkages
+    from klaviyo_raw.job_linkages as linkages
+    inner join klaviyo.job_kinds as kinds on linkages.job_kind = kinds.job_kind
     inner join failures
         on
             linkages.account = failures.account
             and linkages.related_id = failures.related_id
-            and split_part(linkages.job_kind, '-', 1) = failures.entity
+            and kinds.entity = failures.entity
 ),
 
 repairs as (
@@ -88,16 +93,33 @@ repairs as (
         successes.account,
         successes.entity,
         successes.related_id,
-        max(jobs.created_at_utc) as last_succeeded_utc
+        min(
+            case
+                when successes.operation = 'delete' and jobs.created_at_utc > successes.last_failed_delete_utc
+                    then jobs.created_at_utc
+            end
+        ) as deleted_utc,
+        arg_min(
+            successes.job_id,
+            case
+                when successes.operation = 'delete' and jobs.created_at_utc > successes.last_failed_delete_utc
+                    then jobs.created_at_utc
+            end
+        ) as deleted_by_job_id,
+        min(
+            case when jobs.created_at_utc > successes.last_failed_write_utc then jobs.created_at_utc end
+        ) as written_utc,
+        arg_min(
+            successes.job_id,
+            case when jobs.created_at_utc > successes.last_failed_write_utc then jobs.created_at_utc end
+        ) as written_by_job_id
     from successes
-    inner join jobs
+    inner join klaviyo.jobs as jobs
         on
             successes.account = jobs.account
             and successes.job_kind = jobs.job_kind
             and successes.job_id = jobs.job_id
-    where
-        jobs.outcome in ('succeeded', 'partly_failed')
-        and jobs.created_at_utc > successes.last_failed_utc
+    where jobs.outcome in ('succeeded', 'partly_failed', 'incomplete')
     group by successes.account, successes.entity, successes.related_id
 ),
 
@@ -105,6 +127,8 @@ joined as (
     select
         failures.account,
         last_errors.last_error.job_kind,
+        failures.entity,
+        last_errors.last_error.operation,
         'catalog-' || failures.entity as related_type,
         failures.related_id,
         nullif(regexp_extract(failures.related_id, '^.*?:::.*?:::(.*)$', 1), '') as external_id,
@@ -112,7 +136,12 @@ joined as (
         failures.first_failed_utc,
         failures.last_failed_utc,
         last_errors.last_error.detail as last_detail,
-        repairs.last_succeeded_utc is not null as is_repaired
+        (failures.failed_deletes = 0 or repairs.deleted_utc is not null)
+        and (failures.failed_deletes = failures.failures or repairs.written_utc is not null) as is_repaired,
+        repairs.deleted_utc,
+        repairs.deleted_by_job_id,
+        repairs.written_utc,
+        repairs.written_by_job_id
     from failures
     inner join last_errors
         on
@@ -124,9 +153,31 @@ joined as (
             failures.account = repairs.account
             and failures.entity = repairs.entity
             and failures.related_id = repairs.related_id
+),
+
+judged as (
+    select
+        account,
+        job_kind,
+        entity,
+        operation,
+        related_type,
+        related_id,
+        external_id,
+        failures,
+        first_failed_utc,
+        last_failed_utc,
+        last_detail,
+        is_repaired,
+        case when is_repaired then greatest(deleted_utc, written_utc) end as repaired_utc,
+        case
+            when is_repaired and (deleted_utc is null or written_utc > deleted_utc) then written_by_job_id
+            when is_repaired then deleted_by_job_id
+        end as repaired_by_job_id
+    from joined
 )
 
-select * from joined;
+select * from judged;
 
 comment on view klaviyo.failing_entities is
 'One row per item, variant or category that failed in a bulk job: how often, and whether it was repaired since.';
@@ -134,6 +185,10 @@ comment on column klaviyo.failing_entities.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.failing_entities.job_kind is
 'Kind of the last job in which it failed.';
+comment on column klaviyo.failing_entities.entity is
+'What failed: an item, a variant or a category.';
+comment on column klaviyo.failing_entities.operation is
+'What that last job was to do to it: create, update or delete.';
 comment on column klaviyo.failing_entities.related_type is
 'Klaviyo''s type of the resource, e.g. catalog-item.';
 comment on column klaviyo.failing_entities.related_id is
@@ -149,4 +204,8 @@ comment on column klaviyo.failing_entities.last_failed_utc is
 comment on column klaviyo.failing_entities.last_detail is
 'What went wrong there.';
 comment on column klaviyo.failing_entities.is_repaired is
-'Whether a job created later, of whatever operation, completed and lists it among what succeeded.';
+'Whether later jobs have made good what failed: a failed delete by a delete, any other failure by any success.';
+comment on column klaviyo.failing_entities.repaired_utc is
+'Creation of the job since which nothing is left to repair, UTC; null if something is.';
+comment on column klaviyo.failing_entities.repaired_by_job_id is
+'That job.';

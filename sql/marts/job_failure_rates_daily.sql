@@ -1,93 +1,76 @@
 -- klaviyo.job_failure_rates_daily: how much of the work that ended on each day failed.
--- Grain:  one row per (account, job_kind, day), without gaps from the first day to the last.
--- Reads:  klaviyo.jobs.
+-- Grain:  one row per (account, job_kind, day): days on which jobs ended, and known days on which none did.
+-- Reads:  klaviyo.jobs, klaviyo.known_days, klaviyo.job_kinds.
 -- Units:  jobs and operations, which add up; failed_share (0 to 1) does not. Over several rows it is
 --         sum(operations_failed) / nullif(sum(operations_total), 0)
 -- Nulls:  failed_share of a day without operations.
--- Left out: cancelled jobs from all but jobs_cancelled; a finished job whose completed_at is not known;
+-- Left out: cancelled jobs from all but jobs_cancelled, vanished ones from all but jobs_vanished;
 --         the operations of a job whose total is null, zero or negative, as they are a share of nothing.
 create or replace view klaviyo.job_failure_rates_daily as
 with
-
-jobs as (
-    select * from klaviyo.jobs
-),
 
 ended as (
     select
         account,
         job_kind,
-        completed_on as day,
+        ended_on as day,
         outcome,
-        outcome <> 'cancelled' as is_complete,
-        outcome <> 'cancelled' and total_count > 0 as has_share,
-        total_count,
-        coalesce(failed_count, 0) as failed_count
-    from jobs
-    where is_finished and completed_on is not null
-),
+        case when outcome in ('cancelled', 'vanished') then 0 else 1 end as is_complete,
+        case when outcome not in ('cancelled', 'vanished') and total_count > 0 then total_count else 0 end
+            as operations_total,
+        case when outcome not in ('cancelled', 'vanished') and total_count > 0 then operations_failed else 0 end
+            as operations_failed
+    from klaviyo.jobs
+    where ended_on is not null
 
-busy_days as (
+    union all
+
     select
         account,
         job_kind,
         day,
-        count(case when is_complete then 1 end) as jobs_complete,
+        null as outcome,
+        0 as is_complete,
+        0 as operations_total,
+        0 as operations_failed
+    from klaviyo.known_days
+),
+
+days as (
+    select
+        account,
+        job_kind,
+        day,
+        cast(sum(is_complete) as bigint) as jobs_complete,
         count(case when outcome = 'cancelled' then 1 end) as jobs_cancelled,
         count(case when outcome = 'failed' then 1 end) as jobs_failed,
         count(case when outcome = 'partly_failed' then 1 end) as jobs_partly_failed,
-        cast(sum(case when has_share then total_count else 0 end) as bigint) as operations_total,
-        cast(sum(case when has_share then failed_count else 0 end) as bigint) as operations_failed
+        count(case when outcome = 'incomplete' then 1 end) as jobs_incomplete,
+        count(case when outcome = 'vanished' then 1 end) as jobs_vanished,
+        cast(sum(operations_total) as bigint) as operations_total,
+        cast(sum(operations_failed) as bigint) as operations_failed
     from ended
     group by account, job_kind, day
 ),
 
-neighbours as (
-    select
-        account,
-        job_kind,
-        day,
-        lead(day) over (partition by account, job_kind order by day) as next_day
-    from busy_days
-),
-
-quiet_days as (
-    select
-        account,
-        job_kind,
-        cast(unnest(
-            generate_series(day + interval '1 day', next_day - interval '1 day', interval '1 day')
-        ) as date) as day,
-        0 as jobs_complete,
-        0 as jobs_cancelled,
-        0 as jobs_failed,
-        0 as jobs_partly_failed,
-        0 as operations_total,
-        0 as operations_failed
-    from neighbours
-    -- A gap of more than ten years is a wrong date, not quiet: one such job would fill the view with zeros.
-    where next_day <= day + interval '10 years'
-),
-
-days as (
-    select * from busy_days
-    union all
-    select * from quiet_days
-),
-
 weighted as (
     select
-        account,
-        job_kind,
-        day,
-        jobs_complete,
-        jobs_cancelled,
-        jobs_failed,
-        jobs_partly_failed,
-        operations_total,
-        operations_failed,
-        cast(operations_failed as double) / nullif(operations_total, 0) as failed_share
+        days.account,
+        days.job_kind,
+        kinds.entity,
+        kinds.operation,
+        days.day,
+        days.jobs_complete,
+        days.jobs_cancelled,
+        days.jobs_failed,
+        days.jobs_partly_failed,
+        days.jobs_incomplete,
+        days.jobs_vanished,
+        days.operations_total,
+        days.operations_failed,
+        cast(days.operations_failed as double) / nullif(days.operations_total, 0) as failed_share
     from days
+    left join klaviyo.job_kinds as kinds on days.job_kind = kinds.job_kind
 )
 
 select * from weighted;
@@ -98,8 +81,12 @@ comment on column klaviyo.job_failure_rates_daily.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_failure_rates_daily.job_kind is
 'Which of the nine kinds of bulk job, e.g. item-create.';
+comment on column klaviyo.job_failure_rates_daily.entity is
+'What the jobs work on: item, variant or category.';
+comment on column klaviyo.job_failure_rates_daily.operation is
+'What they do to it: create, update or delete.';
 comment on column klaviyo.job_failure_rates_daily.day is
-'Day of completed_at in the reporting time zone.';
+'Day on which jobs ended, in the reporting time zone.';
 comment on column klaviyo.job_failure_rates_daily.jobs_complete is
 'Jobs that completed on the day, failed ones included, cancelled ones not.';
 comment on column klaviyo.job_failure_rates_daily.jobs_cancelled is
@@ -108,6 +95,10 @@ comment on column klaviyo.job_failure_rates_daily.jobs_failed is
 'Complete jobs of which every operation failed.';
 comment on column klaviyo.job_failure_rates_daily.jobs_partly_failed is
 'Complete jobs of which some operations failed.';
+comment on column klaviyo.job_failure_rates_daily.jobs_incomplete is
+'Complete jobs of which some operations neither succeeded nor failed.';
+comment on column klaviyo.job_failure_rates_daily.jobs_vanished is
+'Jobs that were gone on the day, or past their expiry, before they had finished; no other column counts them.';
 comment on column klaviyo.job_failure_rates_daily.operations_total is
 'Operations of the complete jobs.';
 comment on column klaviyo.job_failure_rates_daily.operations_failed is

@@ -1,65 +1,64 @@
 -- klaviyo.job_latency_daily: how long the jobs that ended on each day had taken from creation to end.
--- Grain:  one row per (account, job_kind, day), without gaps from the first day to the last.
--- Reads:  klaviyo.jobs.
+-- Grain:  one row per (account, job_kind, day): days on which jobs ended, and known days on which none did.
+-- Reads:  klaviyo.jobs, klaviyo.known_days, klaviyo.job_kinds.
 -- Units:  seconds, interpolated between neighbours. Quantiles do not add up: for a quantile over kinds, accounts or
 --         days ask klaviyo.jobs, e.g. select quantile_cont(duration_seconds, 0.95) from klaviyo.jobs
--- Nulls:  every column of seconds on a day on which no job ended.
--- Left out: a finished job whose completed_at is not known.
+-- Nulls:  every column of seconds on a day on which no job ended of which Klaviyo says when.
 create or replace view klaviyo.job_latency_daily as
 with
 
-jobs as (
-    select * from klaviyo.jobs
-),
-
-busy_days as (
+ended as (
     select
         account,
         job_kind,
-        completed_on as day,
-        count(*) as jobs_finished,
-        quantile_cont(duration_seconds, 0.5) as p50_seconds,
-        quantile_cont(duration_seconds, 0.95) as p95_seconds,
-        quantile_cont(duration_seconds, 0.99) as p99_seconds,
-        max(duration_seconds) as max_seconds
-    from jobs
-    where is_finished and completed_on is not null
-    group by account, job_kind, completed_on
-),
+        ended_on as day,
+        1 as is_job,
+        duration_seconds
+    from klaviyo.jobs
+    where ended_on is not null and is_finished
 
-neighbours as (
+    union all
+
     select
         account,
         job_kind,
         day,
-        lead(day) over (partition by account, job_kind order by day) as next_day
-    from busy_days
-),
-
-quiet_days as (
-    select
-        account,
-        job_kind,
-        cast(unnest(
-            generate_series(day + interval '1 day', next_day - interval '1 day', interval '1 day')
-        ) as date) as day,
-        0 as jobs_finished,
-        null as p50_seconds,
-        null as p95_seconds,
-        null as p99_seconds,
-        null as max_seconds
-    from neighbours
-    -- A gap of more than ten years is a wrong date, not quiet: one such job would fill the view with zeros.
-    where next_day <= day + interval '10 years'
+        0 as is_job,
+        null as duration_seconds
+    from klaviyo.known_days
 ),
 
 days as (
-    select * from busy_days
-    union all
-    select * from quiet_days
+    select
+        account,
+        job_kind,
+        day,
+        cast(sum(is_job) as bigint) as jobs_finished,
+        quantile_cont(duration_seconds, 0.5) as p50_seconds,
+        quantile_cont(duration_seconds, 0.95) as p95_seconds,
+        quantile_cont(duration_seconds, 0.99) as p99_seconds,
+        max(duration_seconds) as max_seconds
+    from ended
+    group by account, job_kind, day
+),
+
+joined as (
+    select
+        days.account,
+        days.job_kind,
+        kinds.entity,
+        kinds.operation,
+        days.day,
+        days.jobs_finished,
+        days.p50_seconds,
+        days.p95_seconds,
+        days.p99_seconds,
+        days.max_seconds
+    from days
+    left join klaviyo.job_kinds as kinds on days.job_kind = kinds.job_kind
 )
 
-select * from days;
+select * from joined;
 
 comment on view klaviyo.job_latency_daily is
 'One row per account, job kind and day on which jobs ended (reporting time zone), empty days included.';
@@ -67,8 +66,12 @@ comment on column klaviyo.job_latency_daily.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_latency_daily.job_kind is
 'Which of the nine kinds of bulk job, e.g. item-create.';
+comment on column klaviyo.job_latency_daily.entity is
+'What the jobs work on: item, variant or category.';
+comment on column klaviyo.job_latency_daily.operation is
+'What they do to it: create, update or delete.';
 comment on column klaviyo.job_latency_daily.day is
-'Day of completed_at in the reporting time zone.';
+'Day on which jobs ended, in the reporting time zone.';
 comment on column klaviyo.job_latency_daily.jobs_finished is
 'Jobs that ended on the day, complete or cancelled.';
 comment on column klaviyo.job_latency_daily.p50_seconds is

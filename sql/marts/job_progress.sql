@@ -1,8 +1,10 @@
 -- klaviyo.job_progress: what each bulk job got done between one look at it and the next.
 -- Grain:  one row per (account, job_kind, job_id, observed_at_utc).
 -- Reads:  klaviyo.job_observations, klaviyo.jobs.
--- Units:  operations and seconds. The operations of all rows of a job add up to its counts when last seen.
--- Nulls:  since_utc, seconds and operations_per_second of the first look at a job whose creation is not known.
+-- Units:  operations and seconds. The operations of all rows of a job add up to its counts when last seen. A job that
+--         had ended before that was seen took its own time, not that between two runs.
+-- Nulls:  since_utc, seconds and operations_per_second of the first look at a job whose creation is not known; seconds
+--         and operations_per_second where a clock went back; operations_per_second where a count did.
 create or replace view klaviyo.job_progress as
 with
 
@@ -48,9 +50,12 @@ spans as (
     select
         paired.account,
         paired.job_kind,
+        jobs.entity,
+        jobs.operation,
         paired.job_id,
         paired.observed_at_utc,
         paired.status,
+        case when jobs.is_finished then jobs.completed_at_utc end as completed_at_utc,
         coalesce(paired.previous_utc, jobs.created_at_utc) as since_utc,
         paired.completed_count - paired.previous_completed_count as operations_completed,
         paired.failed_count - paired.previous_failed_count as operations_failed
@@ -65,7 +70,13 @@ spans as (
 timed as (
     select
         *,
-        cast(date_diff('microsecond', since_utc, observed_at_utc) as double) / 1000000 as seconds
+        case
+            when least(observed_at_utc, completed_at_utc) >= since_utc
+                then
+                    cast(date_diff(
+                        'microsecond', since_utc, least(observed_at_utc, completed_at_utc)
+                    ) as double) / 1000000
+        end as seconds
     from spans
 ),
 
@@ -73,6 +84,8 @@ rated as (
     select
         account,
         job_kind,
+        entity,
+        operation,
         job_id,
         observed_at_utc,
         status,
@@ -80,7 +93,10 @@ rated as (
         seconds,
         operations_completed,
         operations_failed,
-        (operations_completed + operations_failed) / nullif(seconds, 0) as operations_per_second
+        case
+            when operations_completed >= 0 and operations_failed >= 0
+                then (operations_completed + operations_failed) / nullif(seconds, 0)
+        end as operations_per_second
     from timed
 )
 
@@ -92,6 +108,10 @@ comment on column klaviyo.job_progress.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_progress.job_kind is
 'Which of the nine kinds of bulk job, e.g. item-create.';
+comment on column klaviyo.job_progress.entity is
+'What the jobs work on: item, variant or category.';
+comment on column klaviyo.job_progress.operation is
+'What they do to it: create, update or delete.';
 comment on column klaviyo.job_progress.job_id is
 'Klaviyo''s id of the job.';
 comment on column klaviyo.job_progress.observed_at_utc is
@@ -101,10 +121,10 @@ comment on column klaviyo.job_progress.status is
 comment on column klaviyo.job_progress.since_utc is
 'The look before, or the creation of the job if this is the first, UTC.';
 comment on column klaviyo.job_progress.seconds is
-'Seconds from since_utc to observed_at_utc.';
+'Seconds from since_utc to observed_at_utc, or to completed_at_utc if the job had ended by then; null if negative.';
 comment on column klaviyo.job_progress.operations_completed is
 'Operations that succeeded in between.';
 comment on column klaviyo.job_progress.operations_failed is
 'Operations that failed in between.';
 comment on column klaviyo.job_progress.operations_per_second is
-'Both together, per second; the job may have ended before that was seen, so at least this fast.';
+'Both together, per second; null if a count went back.';

@@ -1,15 +1,10 @@
 -- klaviyo.job_throughput_daily: how much work came in and got done on each day of the reporting time zone.
--- Grain:  one row per (account, job_kind, day), without gaps from the first day to the last.
--- Reads:  klaviyo.jobs.
+-- Grain:  one row per (account, job_kind, day): days on which something happened, and known days on which nothing did.
+-- Reads:  klaviyo.jobs, klaviyo.known_days, klaviyo.job_kinds.
 -- Units:  jobs and operations; all of them add up over kinds, accounts and days:
 --         select day, sum(operations_completed) from klaviyo.job_throughput_daily group by day
--- Left out: a finished job whose completed_at is not known, as it has no day to stand in.
 create or replace view klaviyo.job_throughput_daily as
 with
-
-jobs as (
-    select * from klaviyo.jobs
-),
 
 events as (
     select
@@ -17,10 +12,12 @@ events as (
         job_kind,
         created_on as day,
         1 as jobs_created,
+        coalesce(total_count, 0) as operations_created,
         0 as jobs_finished,
+        0 as jobs_vanished,
         0 as operations_completed,
         0 as operations_failed
-    from jobs
+    from klaviyo.jobs
     where created_on is not null
 
     union all
@@ -28,60 +25,64 @@ events as (
     select
         account,
         job_kind,
-        completed_on as day,
+        ended_on as day,
         0 as jobs_created,
-        1 as jobs_finished,
-        coalesce(completed_count, 0) as operations_completed,
-        coalesce(failed_count, 0) as operations_failed
-    from jobs
-    where is_finished and completed_on is not null
+        0 as operations_created,
+        case when is_finished then 1 else 0 end as jobs_finished,
+        case when is_finished then 0 else 1 end as jobs_vanished,
+        case when is_finished then operations_completed else 0 end as operations_completed,
+        case when is_finished then operations_failed else 0 end as operations_failed
+    from klaviyo.jobs
+    where ended_on is not null
+
+    union all
+
+    select
+        account,
+        job_kind,
+        day,
+        0 as jobs_created,
+        0 as operations_created,
+        0 as jobs_finished,
+        0 as jobs_vanished,
+        0 as operations_completed,
+        0 as operations_failed
+    from klaviyo.known_days
 ),
 
-busy_days as (
+days as (
     select
         account,
         job_kind,
         day,
         cast(sum(jobs_created) as bigint) as jobs_created,
+        cast(sum(operations_created) as bigint) as operations_created,
         cast(sum(jobs_finished) as bigint) as jobs_finished,
+        cast(sum(jobs_vanished) as bigint) as jobs_vanished,
         cast(sum(operations_completed) as bigint) as operations_completed,
         cast(sum(operations_failed) as bigint) as operations_failed
     from events
     group by account, job_kind, day
 ),
 
-neighbours as (
+joined as (
     select
-        account,
-        job_kind,
-        day,
-        lead(day) over (partition by account, job_kind order by day) as next_day
-    from busy_days
-),
-
-quiet_days as (
-    select
-        account,
-        job_kind,
-        cast(unnest(
-            generate_series(day + interval '1 day', next_day - interval '1 day', interval '1 day')
-        ) as date) as day,
-        0 as jobs_created,
-        0 as jobs_finished,
-        0 as operations_completed,
-        0 as operations_failed
-    from neighbours
-    -- A gap of more than ten years is a wrong date, not quiet: one such job would fill the view with zeros.
-    where next_day <= day + interval '10 years'
-),
-
-days as (
-    select * from busy_days
-    union all
-    select * from quiet_days
+        days.account,
+        days.job_kind,
+        kinds.entity,
+        kinds.operation,
+        days.day,
+        days.jobs_created,
+        days.operations_created,
+        days.jobs_finished,
+        days.jobs_vanished,
+        days.operations_completed,
+        days.operations_failed
+    from days
+    left join klaviyo.job_kinds as kinds on days.job_kind = kinds.job_kind
 )
 
-select * from days;
+select * from joined;
 
 comment on view klaviyo.job_throughput_daily is
 'One row per account, job kind and day (reporting time zone), empty days included. Measures may be summed up.';
@@ -89,12 +90,20 @@ comment on column klaviyo.job_throughput_daily.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_throughput_daily.job_kind is
 'Which of the nine kinds of bulk job, e.g. item-create.';
+comment on column klaviyo.job_throughput_daily.entity is
+'What the jobs work on: item, variant or category.';
+comment on column klaviyo.job_throughput_daily.operation is
+'What they do to it: create, update or delete.';
 comment on column klaviyo.job_throughput_daily.day is
 'Day in the reporting time zone.';
 comment on column klaviyo.job_throughput_daily.jobs_created is
 'Jobs created on the day.';
+comment on column klaviyo.job_throughput_daily.operations_created is
+'Operations of the jobs created on the day.';
 comment on column klaviyo.job_throughput_daily.jobs_finished is
 'Jobs that ended on the day, complete or cancelled.';
+comment on column klaviyo.job_throughput_daily.jobs_vanished is
+'Jobs that were gone on the day, or past their expiry, before they had finished.';
 comment on column klaviyo.job_throughput_daily.operations_completed is
 'Operations that succeeded in the jobs that ended on the day.';
 comment on column klaviyo.job_throughput_daily.operations_failed is

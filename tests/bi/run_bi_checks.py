@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from klaviyo_sandbox import Fault, Job, Sandbox
 
 HERE = Path(__file__).parent
@@ -433,6 +435,8 @@ def _compare(recipe: Recipe, told: list[Any]) -> None:
     else:
         assert recipe.expected is not None
         rows = [tuple(_value(cell) for cell in row[:3]) for row in told]
+        # After the sandbox's week come zeros, up to the day on which this runs.
+        rows = [row for row in rows if row[1:] != (0, 0)]
         _same(f"{recipe.name}, rows", rows, recipe.expected)
 
 
@@ -501,6 +505,9 @@ def main(folder: Path) -> int:
         sandbox.faults.append(Fault("nan", kind="category-delete", times=1))
         _same("exit code of a run with rejected records", _klaviyo_jobs(places, "run", **settings), 5)
         _same("exit code of the first run", _klaviyo_jobs(places, "run", **settings), 0)
+        # Jobs of the sandbox's week that are under way stay so, whenever this runs.
+        with duckdb.connect(str(places.work / "warehouse.duckdb")) as connection:
+            connection.execute("update klaviyo_raw.jobs set expires_at = '2100-01-01' where completed_at is null")
 
         try:
             check_shell_blocks(places, made)

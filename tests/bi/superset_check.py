@@ -70,14 +70,14 @@ def main(folder: Path, uri: str, metric: str, query: str) -> None:
 
         failed = {
             "expressionType": "SIMPLE",
-            "column": {"column_name": "failed_count"},
+            "column": {"column_name": "operations_failed"},
             "aggregate": "SUM",
             "label": "failed",
         }
         chart = ask(
             jobs,
             columns=["job_kind"],
-            granularity="completed_at_utc",
+            granularity="ended_at_utc",
             from_dttm=dt.datetime(2026, 11, 16),  # noqa: DTZ001
             to_dttm=dt.datetime(2026, 11, 18),  # noqa: DTZ001
             is_timeseries=True,
@@ -85,8 +85,8 @@ def main(folder: Path, uri: str, metric: str, query: str) -> None:
             filter=[{"col": "job_kind", "op": "IN", "val": ["item-create", "category-create"]}],
             metrics=[failed],
         )
-        assert "DATE_TRUNC('day', completed_at_utc)" in chart.query, chart.query
-        assert "WHERE completed_at_utc >= '2026-11-16 00:00:00.000000'" in chart.query, chart.query
+        assert "DATE_TRUNC('day', ended_at_utc)" in chart.query, chart.query
+        assert "WHERE ended_at_utc >= '2026-11-16 00:00:00.000000'" in chart.query, chart.query
         rows = sorted(reader.rows_of(chart.df))
         assert rows == DAYS, rows
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
+from importlib.resources import files
 
 import pytest
 
 from klaviyo_jobs.errors import SettingError
-from klaviyo_jobs.model.days import day_of, zone_of
+from klaviyo_jobs.model.days import day_of, offsets_of, zone_of
 from support.builders import utc
 
 
@@ -50,3 +52,34 @@ def test_what_is_no_zone_is_refused(zone: str) -> None:
     """With an example of one."""
     with pytest.raises(SettingError, match=r"reporting_timezone .* is not a time zone"):
         zone_of(zone)
+
+
+_ZONES = (files("tzdata") / "zones").read_text(encoding="utf-8").split()
+_ODD = ["Australia/Lord_Howe", "Africa/Casablanca", "Asia/Gaza", "Asia/Pyongyang", "Pacific/Apia", "America/Caracas"]
+
+
+def _assert_offsets(names: list[str]) -> None:
+    """The periods of a zone follow each other without a gap, and say of any moment what the zone says."""
+    chance = random.Random(1)
+    first, last = (int(dt.datetime(year, 1, 1, tzinfo=dt.UTC).timestamp()) for year in (2012, 2060))
+    moments = [dt.datetime.fromtimestamp(chance.randint(first, last), dt.UTC) for _ in range(200)]
+    for name in names:
+        zone = zone_of(name)
+        periods = offsets_of(zone)
+        assert [end for _, end, _ in periods[:-1]] == [begin for begin, _, _ in periods[1:]]
+        edges = [begin for begin, _, _ in periods[1:]]
+        for moment in [*moments, *edges, *(edge - dt.timedelta(seconds=1) for edge in edges)]:
+            [offset] = [seconds for begin, end, seconds in periods if begin <= moment < end]
+            assert moment.astimezone(zone).utcoffset() == dt.timedelta(seconds=offset), (name, moment)
+
+
+def test_the_offsets_of_odd_zones() -> None:
+    """Half an hour of summer time, no summer time in Ramadan, a country that changed its mind."""
+    _assert_offsets(["UTC", "Europe/Berlin", "America/Vancouver", *_ODD])
+
+
+@pytest.mark.slow
+def test_the_offsets_of_every_zone() -> None:
+    """Six hundred zones of the tz database."""
+    assert len(_ZONES) > 500
+    _assert_offsets(_ZONES)

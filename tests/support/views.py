@@ -77,8 +77,16 @@ class Warehouse:
         self.connection.unregister("filled")
 
     def jobs(self, *rows: dict[str, Any]) -> None:
-        """Add jobs; all were created on 2026-07-15 at 10:00 unless they say otherwise."""
-        self.insert("jobs", *({"created_at": at("2026-07-15 10:00"), **row} for row in rows))
+        """Add jobs; all were created on 2026-07-15 at 10:00 and have not expired, unless they say otherwise."""
+        usual = {"created_at": at("2026-07-15 10:00"), "expires_at": at("2100-01-01 00:00")}
+        self.insert("jobs", *({**usual, **row} for row in rows))
+
+    def listed(self, *times: str, **columns: Any) -> None:
+        """Say that the listing was read to its end at each of *times*, in a moment."""
+        self.insert(
+            "listings",
+            *({"run_id": f"R {time}", "started_at": at(time), "finished_at": at(time), **columns} for time in times),
+        )
 
     def loaded(self, run_id: str, at: datetime) -> None:
         """Say that the load of the run *run_id* completed *at* that time."""

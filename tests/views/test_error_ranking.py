@@ -22,7 +22,15 @@ def test_errors_that_differ_by_their_ids_are_one(warehouse: Warehouse) -> None:
 
     assert warehouse.rows(ALL) == [
         (
-            *("default", "item-create", "An item with the id ? does not exist.", "invalid", "Invalid input"),
+            *(
+                "default",
+                "item-create",
+                "item",
+                "create",
+                "An item with the id ? does not exist.",
+                "invalid",
+                "Invalid input",
+            ),
             *(3, 2, "2026-07-14 10:00:00", "2026-07-15 10:00:00", missing.format(first), 2),
         )
     ]

@@ -7,7 +7,11 @@ import pytest
 from support.views import Warehouse, at
 
 SKU = "$custom:::$default:::SKU-1"
-ALL = "select * from klaviyo.failing_entities order by account, related_id"
+ALL = """
+    select account, job_kind, related_type, related_id, external_id, failures, first_failed_utc, last_failed_utc,
+        last_detail, is_repaired
+    from klaviyo.failing_entities order by account, related_id
+"""
 
 
 def test_the_items_of_a_job_that_failed_whole_are_named(warehouse: Warehouse) -> None:
@@ -68,6 +72,7 @@ def test_failures_are_jobs_of_any_operation_on_the_entity(warehouse: Warehouse) 
         ({"created_at": at("2026-07-16 10:00")}, True),
         ({"created_at": at("2026-07-16 10:00"), "job_kind": "item-delete"}, True),
         ({"created_at": at("2026-07-16 10:00"), "total_count": 2, "completed_count": 1, "failed_count": 1}, True),
+        ({"created_at": at("2026-07-16 10:00"), "total_count": 9, "completed_count": 1, "failed_count": 1}, True),
         ({"created_at": at("2026-07-14 10:00")}, False),
         ({"created_at": at("2026-07-15 10:00")}, False),
         ({"created_at": at("2026-07-16 10:00"), "job_kind": "variant-update"}, False),
@@ -151,3 +156,37 @@ def test_an_error_that_names_nothing_makes_no_entity(warehouse: Warehouse) -> No
     warehouse.insert("job_errors", {"job_id": "J1", "related_id": None})
 
     assert warehouse.rows(ALL) == []
+
+
+@pytest.mark.parametrize(
+    ("results", "repaired_by"),
+    [
+        ("delete failed, update succeeded", None),
+        ("delete failed, update failed, update succeeded", None),
+        ("delete failed, create succeeded", None),
+        ("delete failed, delete succeeded", "J1"),
+        ("delete failed, update failed, delete succeeded", "J2"),
+        ("delete failed, delete succeeded, update failed", None),
+        ("update failed, delete failed, update succeeded, delete succeeded", "J3"),
+        ("update failed, delete failed, delete succeeded, create succeeded", "J2"),
+        ("create failed, update succeeded, create succeeded", "J1"),
+        ("create failed, delete succeeded", "J1"),
+        ("update failed, create succeeded", "J1"),
+        ("update failed, update succeeded, update failed", None),
+        ("update succeeded, update failed", None),
+    ],
+)
+def test_a_failed_delete_is_repaired_by_a_delete_only(
+    warehouse: Warehouse, results: str, repaired_by: str | None
+) -> None:
+    """Any other success proves that the entity is still there; a failed create or update is repaired by any success."""
+    for number, text in enumerate(results.split(", ")):
+        operation, result = text.split()
+        place = {"job_kind": f"item-{operation}", "job_id": f"J{number}"}
+        warehouse.jobs({**place, "created_at": at(f"2026-07-15 1{number}:00")})
+        warehouse.insert("job_errors" if result == "failed" else "job_linkages", {**place, "related_id": SKU})
+    when = repaired_by and f"2026-07-15 1{repaired_by[1]}:00:00"
+
+    assert warehouse.rows("select is_repaired, repaired_utc, repaired_by_job_id from klaviyo.failing_entities") == [
+        (repaired_by is not None, when, repaired_by)
+    ]

@@ -38,6 +38,7 @@ def crowded(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                     **job,
                     "status": STATUSES[number % 4],
                     "created_at": created_at,
+                    "expires_at": at("2100-01-01 00:00"),
                     "completed_at": created_at + timedelta(minutes=number) if number % 4 < 2 else None,
                     "total_count": 4,
                     "completed_count": 2,
@@ -50,7 +51,9 @@ def crowded(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 rows["job_linkages"].append(child)
                 rows["job_observations"].append({**job, "observed_at": created_at + timedelta(hours=position)})
         rows["listings"] += [
-            {**place, "run_id": run_id, "started_at": start, "finished_at": start} for run_id in ("R1", "R2")
+            {**place, "run_id": f"R{days}", "started_at": time, "finished_at": time}
+            for days in (0, 0.5, 3, 20)
+            for time in (start + timedelta(days=days),)
         ]
     rows["rejected_records"] = [
         {"account": account, "record_hash": f"H{number}", "last_rejected_at": start}
@@ -59,6 +62,7 @@ def crowded(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     warehouse = Warehouse(path)
     for table, of_table in rows.items():
         warehouse.insert(table, *of_table)
+    warehouse.apply(reporting_timezone="Europe/Berlin")
     yield warehouse
     warehouse.connection.close()
 

@@ -24,7 +24,7 @@ def test_an_error_comes_with_its_jobs_status_and_creation(warehouse: Warehouse) 
     assert warehouse.rows("select * from klaviyo.job_errors") == [
         (
             *("default", "item-create", "J1", 0, "E1", "invalid", "Invalid input", "No item 7.", "No item ?.", "/data"),
-            *("$custom:::$default:::SKU-1", '{"id": 1}', "R1", "processing", "2026-07-15 10:00:00"),
+            *("$custom:::$default:::SKU-1", '{"id": 1}', "R1", "processing", "2026-07-15 10:00:00", "2026-07-15"),
         )
     ]
 

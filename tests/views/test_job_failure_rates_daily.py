@@ -4,7 +4,11 @@ import pytest
 
 from support.views import Warehouse, at
 
-ALL = "select * from klaviyo.job_failure_rates_daily order by account, job_kind, day"
+ALL = """
+    select account, job_kind, day, jobs_complete, jobs_cancelled, jobs_failed, jobs_partly_failed,
+        operations_total, operations_failed, failed_share
+    from klaviyo.job_failure_rates_daily order by account, job_kind, day
+"""
 END = at("2026-07-15 11:00")
 
 
@@ -83,8 +87,10 @@ def test_a_job_counts_on_the_day_it_ended_and_quiet_days_are_zero_rows(warehouse
             "total_count": 1,
         },
     )
+    warehouse.listed("2026-07-15 00:20", "2026-07-17 00:20")
 
     assert warehouse.rows(ALL) == [
+        ("default", "item-create", "2026-07-14", 0, 0, 0, 0, 0, 0, None),
         ("default", "item-create", "2026-07-15", 1, 0, 0, 0, 1, 0, 0.0),
         ("default", "item-create", "2026-07-16", 0, 0, 0, 0, 0, 0, None),
         ("default", "item-create", "2026-07-17", 1, 0, 0, 0, 1, 0, 0.0),
@@ -92,13 +98,33 @@ def test_a_job_counts_on_the_day_it_ended_and_quiet_days_are_zero_rows(warehouse
 
 
 def test_unfinished_jobs_are_in_no_rate(warehouse: Warehouse) -> None:
-    """Neither in progress nor vanished: their counters say nothing yet, or no more."""
+    """Neither in progress nor vanished: their counters say nothing yet, or no more; what vanished is counted beside."""
     warehouse.jobs(
         {"job_id": "J1", "status": "processing", "total_count": 2, "failed_count": 2},
         {"job_id": "J2", "status": "processing", "total_count": 2, "vanished_at": END},
     )
 
-    assert warehouse.rows(ALL) == []
+    assert warehouse.rows(ALL) == [("default", "item-create", "2026-07-15", 0, 0, 0, 0, 0, 0, None)]
+    assert warehouse.rows("select jobs_vanished, jobs_incomplete from klaviyo.job_failure_rates_daily") == [(1, 0)]
+
+
+def test_operations_that_were_never_done_make_a_job_incomplete(warehouse: Warehouse) -> None:
+    """One of a hundred failed and none is done: not all failed, and the others did not succeed."""
+    warehouse.jobs({"job_id": "J1", "completed_at": END, "total_count": 100, "completed_count": 0, "failed_count": 1})
+
+    assert warehouse.rows(
+        "select jobs_complete, jobs_failed, jobs_partly_failed, jobs_incomplete, operations_failed, failed_share "
+        "from klaviyo.job_failure_rates_daily"
+    ) == [(1, 0, 0, 1, 1, 0.01)]
+
+
+def test_errors_count_where_counts_are_absent(warehouse: Warehouse) -> None:
+    """Two operations, no counts, two errors: both failed."""
+    warehouse.jobs({"job_id": "J1", "completed_at": END, "total_count": 2, "error_count": 2})
+
+    assert warehouse.rows(
+        "select jobs_failed, operations_failed, failed_share from klaviyo.job_failure_rates_daily"
+    ) == [(1, 2, 1.0)]
 
 
 def test_days_follow_the_reporting_zone(warehouse: Warehouse) -> None:

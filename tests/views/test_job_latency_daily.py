@@ -4,7 +4,10 @@ import pytest
 
 from support.views import Warehouse, at
 
-ALL = "select * from klaviyo.job_latency_daily order by account, job_kind, day"
+ALL = """
+    select account, job_kind, day, jobs_finished, p50_seconds, p95_seconds, p99_seconds, max_seconds
+    from klaviyo.job_latency_daily order by account, job_kind, day
+"""
 
 
 def test_quantiles_are_interpolated_over_the_jobs_of_a_day(warehouse: Warehouse) -> None:
@@ -27,8 +30,10 @@ def test_a_job_counts_on_the_day_it_ended_and_quiet_days_have_no_quantiles(wareh
         {"job_id": "J1", "created_at": at("2026-07-14 23:59"), "completed_at": at("2026-07-15 00:01")},
         {"job_id": "J2", "created_at": at("2026-07-17 10:00"), "completed_at": at("2026-07-17 10:00:07")},
     )
+    warehouse.listed("2026-07-15 12:00", "2026-07-17 12:00")
 
     assert warehouse.rows(ALL) == [
+        ("default", "item-create", "2026-07-14", 0, None, None, None, None),
         ("default", "item-create", "2026-07-15", 1, 120.0, 120.0, 120.0, 120.0),
         ("default", "item-create", "2026-07-16", 0, None, None, None, None),
         ("default", "item-create", "2026-07-17", 1, 7.0, 7.0, 7.0, 7.0),
@@ -43,6 +48,23 @@ def test_jobs_that_have_not_ended_have_no_latency(warehouse: Warehouse) -> None:
     )
 
     assert warehouse.rows(ALL) == []
+
+
+def test_a_job_that_a_run_saw_ended_has_no_latency_but_is_counted(warehouse: Warehouse) -> None:
+    """When it ended in truth, nobody says: the time of the run would be that of the crontab."""
+    warehouse.jobs({"job_id": "J1", "status": "cancelled", "last_changed_at": at("2026-07-15 12:00")})
+
+    assert warehouse.rows(ALL) == [("default", "item-create", "2026-07-15", 1, None, None, None, None)]
+
+
+def test_no_job_takes_less_than_no_time(warehouse: Warehouse) -> None:
+    """One that ended before it was created, says Klaviyo, has ended; how long it took is not known."""
+    warehouse.jobs(
+        {"job_id": "J1", "completed_at": at("2026-07-15 09:00")},
+        {"job_id": "J2", "completed_at": at("2026-07-15 10:00:03")},
+    )
+
+    assert warehouse.rows(ALL) == [("default", "item-create", "2026-07-15", 2, 3.0, 3.0, 3.0, 3.0)]
 
 
 def test_a_change_of_clocks_makes_no_job_longer(warehouse: Warehouse) -> None:

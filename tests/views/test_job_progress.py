@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from support.views import Warehouse, at
 
-ALL = "select * from klaviyo.job_progress order by account, job_kind, job_id, observed_at_utc"
+ALL = """
+    select account, job_kind, job_id, observed_at_utc, status, since_utc, seconds, operations_completed,
+        operations_failed, operations_per_second
+    from klaviyo.job_progress order by account, job_kind, job_id, observed_at_utc
+"""
 
 
 def test_each_look_counts_what_was_done_since_the_one_before(warehouse: Warehouse) -> None:
@@ -48,3 +52,30 @@ def test_jobs_of_two_accounts_have_histories_of_their_own(warehouse: Warehouse) 
         ("shop_a", 5),
         ("shop_b", 7),
     ]
+
+
+def test_a_job_that_had_ended_took_its_own_time(warehouse: Warehouse) -> None:
+    """It ran for ten seconds; that the run came an hour later made it no slower."""
+    warehouse.jobs({"job_id": "J1", "completed_at": at("2026-07-15 10:00:10")})
+    warehouse.insert(
+        "job_observations",
+        {"job_id": "J1", "observed_at": at("2026-07-15 11:00"), "status": "complete", "completed_count": 40},
+    )
+
+    assert warehouse.rows("select seconds, operations_per_second from klaviyo.job_progress") == [(10.0, 4.0)]
+
+
+def test_no_speed_is_negative(warehouse: Warehouse) -> None:
+    """Where a count went back, or a clock, there is none."""
+    warehouse.jobs({"job_id": "J1", "status": "processing"}, {"job_id": "J2", "status": "processing"})
+    warehouse.insert(
+        "job_observations",
+        {"job_id": "J1", "observed_at": at("2026-07-15 10:01"), "completed_count": 60},
+        {"job_id": "J1", "observed_at": at("2026-07-15 10:02"), "completed_count": 50},
+        {"job_id": "J2", "observed_at": at("2026-07-15 09:59"), "completed_count": 50},
+    )
+
+    assert warehouse.rows(
+        "select job_id, seconds, operations_completed, operations_per_second "
+        "from klaviyo.job_progress order by job_id, observed_at_utc"
+    ) == [("J1", 60.0, 60, 1.0), ("J1", 60.0, -10, None), ("J2", None, 50, None)]

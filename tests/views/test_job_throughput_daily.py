@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from support.views import Warehouse, at
 
-ALL = "select * from klaviyo.job_throughput_daily order by account, job_kind, day"
+ALL = """
+    select account, job_kind, day, jobs_created, jobs_finished, operations_completed, operations_failed
+    from klaviyo.job_throughput_daily order by account, job_kind, day
+"""
 
 
 def test_a_job_across_midnight_counts_on_two_days(warehouse: Warehouse) -> None:
@@ -39,17 +42,19 @@ def test_a_job_under_way_has_finished_on_no_day(warehouse: Warehouse) -> None:
 
 
 def test_days_without_jobs_are_zero_rows(warehouse: Warehouse) -> None:
-    """Between the first day and the last none is missing, across the end of a month too."""
+    """Between the first job and the last listing none is missing, across the end of a month too."""
     warehouse.jobs(
         {"job_id": "J1", "created_at": at("2026-06-29 12:00"), "status": "queued"},
         {"job_id": "J2", "created_at": at("2026-07-02 12:00"), "status": "queued"},
     )
+    warehouse.listed("2026-07-03 12:00")
 
     assert warehouse.rows(ALL) == [
         ("default", "item-create", "2026-06-29", 1, 0, 0, 0),
         ("default", "item-create", "2026-06-30", 0, 0, 0, 0),
         ("default", "item-create", "2026-07-01", 0, 0, 0, 0),
         ("default", "item-create", "2026-07-02", 1, 0, 0, 0),
+        ("default", "item-create", "2026-07-03", 0, 0, 0, 0),
     ]
 
 
@@ -91,6 +96,7 @@ def test_a_day_of_25_hours_is_one_day(warehouse: Warehouse) -> None:
         {"job_id": "J3", "created_at": at("2026-11-02 04:59"), "status": "queued"},
         {"job_id": "J4", "created_at": at("2026-11-03 05:00"), "status": "queued"},
     )
+    warehouse.listed("2026-11-03 06:00")
     warehouse.apply(reporting_timezone="America/New_York")
 
     assert warehouse.rows("select day, jobs_created from klaviyo.job_throughput_daily order by day") == [
@@ -103,10 +109,11 @@ def test_a_day_of_25_hours_is_one_day(warehouse: Warehouse) -> None:
 
 
 def test_one_wrong_date_does_not_fill_the_view_with_decades_of_zeros(warehouse: Warehouse) -> None:
-    """A gap of more than ten years is left open, as in the hourly view."""
+    """No listing knows of the days between, as in the hourly view."""
     warehouse.jobs({"job_id": "J1", "created_at": at("1944-02-19 07:21"), "completed_at": at("1995-03-09 16:38")})
+    warehouse.listed("1995-03-10 00:00")
 
     assert warehouse.rows("select day from klaviyo.job_throughput_daily order by day") == [
         ("1944-02-19",),
-        ("1995-03-09",),
+        *((f"1995-03-{number:02}",) for number in range(3, 11)),
     ]

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
+import pytest
+
 from support.views import Warehouse, at
 
-ALL = "select * from klaviyo.job_throughput_hourly order by account, job_kind, hour_utc"
+ALL = """
+    select account, job_kind, hour_utc, jobs_created, jobs_finished, operations_completed, operations_failed
+    from klaviyo.job_throughput_hourly order by account, job_kind, hour_utc
+"""
 
 
 def test_work_counts_in_the_hour_it_ended(warehouse: Warehouse) -> None:
@@ -24,17 +31,19 @@ def test_work_counts_in_the_hour_it_ended(warehouse: Warehouse) -> None:
 
 
 def test_hours_without_jobs_are_zero_rows_across_midnight(warehouse: Warehouse) -> None:
-    """Between the first hour and the last none is missing, and none is added before or after."""
+    """Between the first job and the last listing none is missing, and none is added before or after."""
     warehouse.jobs(
         {"job_id": "J1", "created_at": at("2026-07-15 22:10"), "status": "processing"},
         {"job_id": "J2", "created_at": at("2026-07-16 01:10"), "status": "processing"},
     )
+    warehouse.listed("2026-07-16 02:30")
 
     assert warehouse.rows(ALL) == [
         ("default", "item-create", "2026-07-15 22:00:00", 1, 0, 0, 0),
         ("default", "item-create", "2026-07-15 23:00:00", 0, 0, 0, 0),
         ("default", "item-create", "2026-07-16 00:00:00", 0, 0, 0, 0),
         ("default", "item-create", "2026-07-16 01:00:00", 1, 0, 0, 0),
+        ("default", "item-create", "2026-07-16 02:00:00", 0, 0, 0, 0),
     ]
 
 
@@ -66,19 +75,37 @@ def test_only_finished_jobs_bring_operations(warehouse: Warehouse) -> None:
 
 
 def test_a_finished_job_without_its_end_counts_as_created_only(warehouse: Warehouse) -> None:
-    """Without completed_at there is no hour in which its operations could stand."""
+    """If no run has said when it saw it ended either, there is no hour in which its operations could stand."""
     warehouse.jobs({"job_id": "J1", "status": "cancelled", "completed_count": 2})
 
     assert warehouse.rows(ALL) == [("default", "item-create", "2026-07-15 10:00:00", 1, 0, 0, 0)]
 
 
-def test_hours_are_of_utc_whatever_the_zones(warehouse: Warehouse) -> None:
-    """Neither the session's zone nor a zone off by half an hour moves an hour."""
-    warehouse.apply(reporting_timezone="Asia/Kolkata")
+def test_hours_are_those_of_the_reporting_zone(warehouse: Warehouse) -> None:
+    """Where clocks are off by half an hour, so are the hours; the session's zone moves none."""
     warehouse.connection.execute("set timezone = 'Australia/Adelaide'")
-    warehouse.jobs({"job_id": "J1", "created_at": at("2026-07-15 10:20"), "status": "queued"})
+    warehouse.jobs({"job_id": "J1", "created_at": at("2026-07-15 18:20"), "status": "queued"})
+    warehouse.listed("2026-07-15 18:40")
+    warehouse.apply(reporting_timezone="Asia/Kolkata")
 
-    assert warehouse.rows(ALL) == [("default", "item-create", "2026-07-15 10:00:00", 1, 0, 0, 0)]
+    assert warehouse.rows("select hour_utc, day, hour, jobs_created from klaviyo.job_throughput_hourly order by 1") == [
+        ("2026-07-15 17:30:00", "2026-07-15", 23, 1),
+        ("2026-07-15 18:30:00", "2026-07-16", 0, 0),
+    ]
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "Australia/Lord_Howe", "Europe/Berlin", "America/St_Johns"])
+def test_the_hours_of_a_day_add_up_to_the_day(warehouse: Warehouse, zone: str) -> None:
+    """In every zone, across both changes of its clocks: each job stands in an hour of its day."""
+    jobs = [at("2026-03-20 00:10") + timedelta(minutes=97 * number) for number in range(4000)]
+    warehouse.jobs(
+        *({"job_id": f"J{number}", "created_at": time, "completed_at": time} for number, time in enumerate(jobs))
+    )
+    warehouse.apply(reporting_timezone=zone)
+
+    assert warehouse.rows(
+        "select day, sum(jobs_created), sum(jobs_finished) from klaviyo.job_throughput_hourly group by day order by day"
+    ) == warehouse.rows("select day, jobs_created, jobs_finished from klaviyo.job_throughput_daily order by day")
 
 
 def test_totals_are_plain_sums(warehouse: Warehouse) -> None:
@@ -95,7 +122,7 @@ def test_totals_are_plain_sums(warehouse: Warehouse) -> None:
 
 
 def test_one_wrong_date_does_not_fill_the_view_with_decades_of_zeros(warehouse: Warehouse) -> None:
-    """A gap of more than ten years is left open: a fake of 1944 makes two rows, not half a million."""
+    """No listing knows of the hours between: a fake of 1944 makes two rows, not half a million."""
     warehouse.jobs(
         {"job_id": "J1", "created_at": at("1944-02-19 07:21"), "completed_at": at("1995-03-09 16:38")},
         {"job_id": "J2", "created_at": at("2026-07-15 10:00"), "status": "queued"},
@@ -109,10 +136,11 @@ def test_one_wrong_date_does_not_fill_the_view_with_decades_of_zeros(warehouse: 
 
 
 def test_a_quiet_year_is_filled(warehouse: Warehouse) -> None:
-    """A real pause, however long, has its zero rows: 366 days of 24 hours, and the last."""
+    """A pause in which runs go on, however long, has its zero rows: 366 days of 24 hours, and the last."""
     warehouse.jobs(
         {"job_id": "J1", "created_at": at("2024-01-01 00:00"), "status": "queued"},
         {"job_id": "J2", "created_at": at("2025-01-01 00:00"), "status": "queued"},
     )
+    warehouse.listed(*(str(at("2024-01-01 00:30") + timedelta(days=6 * number))[:16] for number in range(62)))
 
     assert warehouse.value("select count(*) from klaviyo.job_throughput_hourly") == 366 * 24 + 1

@@ -36,6 +36,7 @@ def test_a_job_comes_with_its_raw_columns_renamed_and_in_utc(warehouse: Warehous
             *(4, 3, 1, 0.25, 90.250001, 1, 3),
             *("2026-07-15 10:00:30", "2026-07-15 11:00:00", None),
             *("2026-07-15", "2026-07-15", 0, 2),
+            *("2026-07-15 10:01:30.250001", "2026-07-15", 3, 1),
         )
     ]
 
@@ -53,7 +54,19 @@ def test_a_job_comes_with_its_raw_columns_renamed_and_in_utc(warehouse: Warehous
         ({"total_count": 0, "completed_count": 0, "failed_count": 0}, "succeeded", True),
         ({"total_count": -3, "completed_count": -1, "failed_count": -3}, "succeeded", True),
         ({"status": "cancelled", "total_count": 2, "failed_count": 2}, "cancelled", True),
+        ({"total_count": 2, "error_count": 2}, "failed", True),
+        ({"total_count": 2, "error_count": 1}, "partly_failed", True),
+        ({"total_count": 2, "completed_count": 1, "error_count": 1}, "partly_failed", True),
+        ({"total_count": 2, "completed_count": 0, "failed_count": 0}, "incomplete", True),
+        ({"total_count": 2, "completed_count": 1}, "incomplete", True),
+        ({"total_count": 100, "completed_count": 0, "failed_count": 1}, "incomplete", True),
+        ({"total_count": 100, "completed_count": 98, "failed_count": 1}, "incomplete", True),
+        ({"total_count": 100, "completed_count": 99, "failed_count": 1}, "partly_failed", True),
         ({"status": "queued"}, "in_progress", False),
+        ({"status": "queued", "expires_at": at("2026-07-22 10:00")}, "vanished", False),
+        ({"status": "processing", "expires_at": None}, "vanished", False),
+        ({"status": "paused", "expires_at": at("2026-07-22 10:00")}, "vanished", False),
+        ({"status": "complete", "expires_at": at("2026-07-22 10:00")}, "succeeded", True),
         ({"status": "processing", "total_count": 2, "completed_count": 2}, "in_progress", False),
         ({"status": "processing", "completed_at": at("2026-07-15 11:00")}, "in_progress", False),
         ({"status": "processing", "vanished_at": at("2026-07-16 10:00")}, "vanished", False),
@@ -148,3 +161,54 @@ def test_dates_of_a_documented_fake_answer_break_nothing(warehouse: Warehouse) -
     assert warehouse.rows(
         "select created_at_utc, completed_at_utc, total_count, failed_share, outcome from klaviyo.jobs"
     ) == [("1944-02-19 07:21:17", "1995-03-09 16:38:43", -64_000_000, None, "succeeded")]
+
+
+@pytest.mark.parametrize(
+    ("job", "observed", "ended"),
+    [
+        ({"completed_at": at("2026-07-15 11:00")}, ["complete 12:00"], "11:00"),
+        ({}, ["processing 10:10", "complete 12:00", "complete 13:00"], "12:00"),
+        ({"status": "cancelled", "last_changed_at": at("2026-07-15 14:00")}, ["cancelled 12:00"], "12:00"),
+        ({"status": "cancelled", "last_changed_at": at("2026-07-15 14:00")}, ["queued 10:10"], "14:00"),
+        ({"first_seen_at": at("2026-07-15 15:00")}, [], "15:00"),
+        ({}, [], None),
+        ({"status": "queued"}, ["queued 10:10"], None),
+        ({"status": "queued", "vanished_at": at("2026-07-15 16:00")}, [], "16:00"),
+        ({"status": "queued", "expires_at": at("2026-07-15 17:00")}, [], "17:00"),
+        (
+            {
+                "status": "queued",
+                "expires_at": at("2026-07-15 17:00"),
+                "vanished_at": at("2026-07-15 18:00"),
+                "completed_at": at("2026-07-15 11:00"),
+            },
+            [],
+            "17:00",
+        ),
+    ],
+)
+def test_when_a_job_ended(warehouse: Warehouse, job: dict[str, Any], observed: list[str], ended: str | None) -> None:
+    """Klaviyo's word, else the first run that saw it ended; a job that vanished ended then, or at its expiry."""
+    warehouse.jobs({"job_id": "J1", **job})
+    for status, time in map(str.split, observed):
+        warehouse.insert(
+            "job_observations", {"job_id": "J1", "status": status, "observed_at": at(f"2026-07-15 {time}")}
+        )
+
+    assert warehouse.rows("select ended_at_utc, ended_on from klaviyo.jobs") == [
+        (ended and f"2026-07-15 {ended}:00", ended and "2026-07-15")
+    ]
+
+
+def test_the_day_of_an_end_that_a_run_saw_is_of_the_reporting_zone(warehouse: Warehouse) -> None:
+    """Like the days that are stored: 22:30 in UTC is the next day in Berlin."""
+    warehouse.jobs(
+        {"job_id": "J1", "status": "cancelled", "last_changed_at": at("2026-07-15 22:30")},
+        {"job_id": "J2", "completed_at": at("2026-07-15 22:30")},
+    )
+    warehouse.apply(reporting_timezone="Europe/Berlin")
+
+    assert warehouse.rows("select job_id, ended_on from klaviyo.jobs order by 1") == [
+        ("J1", "2026-07-16"),
+        ("J2", "2026-07-16"),
+    ]

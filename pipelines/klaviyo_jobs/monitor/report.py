@@ -48,6 +48,7 @@ FAILURE_RATES: Final = """
     from klaviyo.job_failure_rates_daily
     where day > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
     group by account, job_kind
+    having sum(jobs_complete + jobs_cancelled) > 0
     order by account, job_kind
 """
 
@@ -100,7 +101,7 @@ REPORT: Final = (
             quantile_cont(duration_seconds, 0.95) as p95,
             max(duration_seconds) as longest
         from klaviyo.jobs
-        where is_finished and completed_on > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
+        where is_finished and ended_on > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
         group by account, job_kind
         order by account, job_kind
         """,
@@ -112,13 +113,14 @@ REPORT: Final = (
         select
             account,
             job_kind as kind,
-            occurrences as times,
-            jobs,
-            strftime(last_seen_utc, '%Y-%m-%d') as "last on",
+            count(*) as times,
+            count(distinct job_id) as jobs,
+            strftime(max(created_at_utc), '%Y-%m-%d') as "last on",
             fingerprint
-        from klaviyo.error_ranking
-        where last_seen_utc > (current_timestamp at time zone 'UTC') - to_days(cast($days as integer))
-        order by times desc, fingerprint
+        from klaviyo.job_errors
+        where created_on > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
+        group by account, job_kind, fingerprint
+        order by times desc, fingerprint, account, kind
         limit 10
         """,
     ),
@@ -126,26 +128,26 @@ REPORT: Final = (
         "failing_entities",
         "Failed in the last {days} days and not repaired since",
         """
-        -- What klaviyo.failing_entities says of those that failed lately, from the rows of those days alone: to tell of
-        -- every entity that ever failed whether it was repaired takes minutes where years are kept.
+        -- What klaviyo.failing_entities would say if there were no other failures than those of these days, from the
+        -- rows of these days alone: to tell of every entity that ever failed whether it was repaired takes minutes
+        -- where years are kept.
         with
 
-        since as (
-            select (current_timestamp at time zone 'UTC') - to_days(cast($days as integer)) as since_utc
-        ),
-
         recent_jobs as (
-            select account, job_kind, job_id, outcome, created_at_utc
-            from klaviyo.jobs, since
-            where created_at_utc > since_utc
+            select account, job_kind, job_id, entity, operation, outcome, created_at_utc
+            from klaviyo.jobs
+            where created_at_utc > (current_timestamp at time zone 'UTC') - to_days(cast($days as integer))
         ),
 
         failed as (
             select
                 e.account,
-                split_part(e.job_kind, '-', 1) as entity,
+                j.entity,
                 e.related_id,
+                count(distinct e.job_kind || ' ' || e.job_id) as failures,
                 max(j.created_at_utc) as failed_utc,
+                max(case when j.operation = 'delete' then j.created_at_utc end) as failed_delete_utc,
+                max(case when j.operation <> 'delete' then j.created_at_utc end) as failed_write_utc,
                 arg_max(
                     struct_pack(detail := e.detail),
                     struct_pack(at_utc := j.created_at_utc, place := e.position)
@@ -159,41 +161,30 @@ REPORT: Final = (
         succeeded as (
             select
                 l.account,
-                split_part(l.job_kind, '-', 1) as entity,
+                j.entity,
                 l.related_id,
+                max(case when j.operation = 'delete' then j.created_at_utc end) as deleted_utc,
                 max(j.created_at_utc) as succeeded_utc
             from recent_jobs as j
             inner join klaviyo_raw.job_linkages as l using (account, job_kind, job_id)
-            where j.outcome in ('succeeded', 'partly_failed')
-            group by all
-        ),
-
-        failures as (
-            select
-                f.account,
-                f.entity,
-                f.related_id,
-                f.failed_utc,
-                f.last_detail,
-                count(distinct e.job_kind || ' ' || e.job_id) as failures
-            from failed as f
-            inner join klaviyo_raw.job_errors as e
-                on e.account = f.account and e.related_id = f.related_id and split_part(e.job_kind, '-', 1) = f.entity
-            left join succeeded as s
-                on s.account = f.account and s.related_id = f.related_id and s.entity = f.entity
-            where s.succeeded_utc is null or s.succeeded_utc <= f.failed_utc
+            where j.outcome in ('succeeded', 'partly_failed', 'incomplete')
             group by all
         )
 
         select
-            account,
-            entity,
-            coalesce(nullif(regexp_extract(related_id, '^.*?:::.*?:::(.*)$', 1), ''), related_id) as id,
-            failures,
-            strftime(failed_utc, '%Y-%m-%d') as "last on",
-            last_detail
-        from failures
-        order by failures desc, failed_utc desc
+            f.account,
+            f.entity,
+            coalesce(nullif(regexp_extract(f.related_id, '^.*?:::.*?:::(.*)$', 1), ''), f.related_id) as id,
+            f.failures,
+            strftime(f.failed_utc, '%Y-%m-%d') as "last on",
+            f.last_detail
+        from failed as f
+        left join succeeded as s
+            on s.account = f.account and s.related_id = f.related_id and s.entity = f.entity
+        where
+            (f.failed_delete_utc is not null and (s.deleted_utc is null or s.deleted_utc <= f.failed_delete_utc))
+            or (f.failed_write_utc is not null and (s.succeeded_utc is null or s.succeeded_utc <= f.failed_write_utc))
+        order by f.failures desc, f.failed_utc desc
         limit 10
         """,
     ),

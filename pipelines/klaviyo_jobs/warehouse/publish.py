@@ -45,12 +45,14 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
     warehouse_errors,
 )
 
-# Views that do not depend on the moment they are read at, and that dashboards read again and again.
+# Views that dashboards read again and again, and that do not count up to the moment they are read at.
 AS_TABLES: Final = (
     "job_throughput_hourly",
     "job_throughput_daily",
     "job_failure_rates_daily",
     "job_latency_daily",
+    "job_backlog_hourly",
+    "error_trend_daily",
     "error_ranking",
     "failing_entities",
 )

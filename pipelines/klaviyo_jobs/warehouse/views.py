@@ -3,8 +3,9 @@ Apply the SQL views of the folder `sql/`, layer by layer; the one place that kno
 
 In:     a connection to a warehouse that holds the tables of the schema `klaviyo_raw`.
 Out:    the schema `klaviyo`: one view a file, named like the file, and no other view.
-Layers: `settings` (what the views are told), `base` (raw tables renamed and cast), `marts` (one question each). A view
-        reads the layers before its own, so the files of a layer need no order among themselves.
+Layers: `settings` (what the views are told), `base` (raw tables renamed and cast), `coverage` (for which time jobs are
+        known), `spine` (its days and hours), `marts` (one question each). A view reads the layers before its own, so
+        the files of a layer need no order among themselves.
 Ends:   all or nothing: readers see the old views or the new ones, never some of each.
 Cost:   views that are as they should be are left alone: to make them anew would be a fifth of a quiet run.
 """
@@ -23,7 +24,7 @@ import sqlglot
 from sqlglot import exp
 
 from klaviyo_jobs.errors import WarehouseError
-from klaviyo_jobs.model.days import DEFAULT_ZONE
+from klaviyo_jobs.model.days import DEFAULT_ZONE, RULES, offsets_of, zone_of
 from klaviyo_jobs.warehouse.derived import keep_derived
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
@@ -38,7 +39,7 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
 )
 from klaviyo_jobs.warehouse.migrations import migrate
 
-LAYERS: Final = ("settings", "base", "marts")
+LAYERS: Final = ("settings", "base", "coverage", "spine", "marts")
 
 # Which views were applied is a comment on the table that every run writes to.
 _MARKED_TABLE: Final = "listings"
@@ -115,17 +116,22 @@ def apply_views(
         file: file.read_text(encoding="utf-8") for layer in LAYERS for file in sorted((root / layer).glob("*.sql"))
     }
     names = [file.stem for file in files]
-    asked = repr((sorted(settings.items()), [(file.stem, sql) for file, sql in files.items()]))
+    zone = DEFAULT_ZONE if reporting_timezone is None else reporting_timezone
+    asked = repr((sorted(settings.items()), RULES, [(file.stem, sql) for file, sql in files.items()]))
     with transaction(connection):
         migrate(connection)
-        keep_derived(connection, DEFAULT_ZONE if reporting_timezone is None else reporting_timezone)
+        keep_derived(connection, zone)
         mark = mark_of(connection, _MARKED_TABLE)
         if mark is not None and mark == _mark(connection, asked):
             return names
         connection.execute(f"create schema if not exists {VIEW_SCHEMA}")
         _drop_tables(connection, names)
         for file, sql in files.items():
-            _apply_file(connection, file, _with_settings(sql, settings) if file.parent.name == "settings" else sql)
+            if file.stem == "reporting_settings":
+                sql = _with_settings(sql, settings)
+            elif file.stem == "reporting_offsets" and zone != DEFAULT_ZONE:
+                sql = _with_offsets(sql, zone)
+            _apply_file(connection, file, sql)
         _drop_views_except(connection, names)
         mark_table(connection, _MARKED_TABLE, _mark(connection, asked))
     return names
@@ -182,6 +188,18 @@ def _with_settings(sql: str, settings: dict[str, str | int | None]) -> str:
     for alias in itertools.chain.from_iterable(statement.find_all(exp.Alias) for statement in statements):
         if alias.alias in given:
             alias.set("this", exp.convert(given[alias.alias]))
+    return ";\n".join(statement.sql(comments=False) for statement in statements)
+
+
+def _with_offsets(sql: str, zone: str) -> str:
+    """Return the statements of *sql* with the offsets of *zone* in place of the values that it holds."""
+    statements = [statement for statement in sqlglot.parse(sql) if statement]
+    rows = [
+        (*(time.replace(tzinfo=None).isoformat(" ") for time in (begin, end)), seconds)
+        for begin, end, seconds in offsets_of(zone_of(zone))
+    ]
+    [values] = itertools.chain.from_iterable(statement.find_all(exp.Values) for statement in statements)
+    values.set("expressions", [exp.convert(row) for row in rows])
     return ";\n".join(statement.sql(comments=False) for statement in statements)
 
 
