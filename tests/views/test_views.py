@@ -123,12 +123,24 @@ def test_another_file_is_applied(warehouse: Warehouse, tmp_path: Path) -> None:
     assert warehouse.rows("from klaviyo.answer") == [(2,)]
 
 
-def test_a_view_that_no_file_defines_any_more_is_dropped(warehouse: Warehouse) -> None:
-    """A renamed or removed view does not linger with old answers."""
-    warehouse.connection.execute("create view klaviyo.old_question as select 1 as answer")
+def test_a_view_that_no_file_defines_any_more_is_dropped(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A renamed or removed view does not linger with old answers; one of its name that is gone already is no matter."""
+    old = {name: f"create or replace view klaviyo.{name} as select 1 as answer" for name in ("old_one", "old_two")}
+    apply_views(warehouse.connection, folder=write_layers(tmp_path, **old))
+    warehouse.connection.execute("drop view klaviyo.old_two")
     names = apply_views(warehouse.connection)
 
     assert [(name,) for name in sorted(names)] == warehouse.rows(VIEWS)
+
+
+def test_a_view_that_somebody_else_made_stays(warehouse: Warehouse) -> None:
+    """Applied again for another setting, or for none, and with a view of theirs that reads one of ours."""
+    warehouse.connection.execute("create view klaviyo.mine as select count(*) as jobs from klaviyo.jobs")
+    for settings in ({}, {"reporting_timezone": "Europe/Berlin"}, {}):
+        names = apply_views(warehouse.connection, **settings)
+
+    assert warehouse.rows(VIEWS) == [(name,) for name in sorted([*names, "mine"])]
+    assert warehouse.rows("from klaviyo.mine") == [(0,)]
 
 
 def test_a_broken_file_is_named_and_leaves_the_views_as_they_were(warehouse: Warehouse, tmp_path: Path) -> None:

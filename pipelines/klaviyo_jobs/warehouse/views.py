@@ -2,7 +2,7 @@
 Apply the SQL views of the folder `sql/`, layer by layer; the one place that knows where that folder lives.
 
 In:     a connection to a warehouse that holds the tables of the schema `klaviyo_raw`.
-Out:    the schema `klaviyo`: one view a file, named like the file, and no other view.
+Out:    the schema `klaviyo`: one view a file, named like the file. Views that others have made there stay.
 Layers: `settings` (what the views are told), `base` (raw tables renamed and cast), `coverage` (for which time jobs are
         known), `spine` (its days and hours), `marts` (one question each). A view reads the layers before its own, so
         the files of a layer need no order among themselves.
@@ -88,7 +88,9 @@ def apply_views(
     folder: Path | None = None,
 ) -> list[str]:
     """
-    Create or replace every view and drop those that no file defines any more, unless all are as this would leave them.
+    Create or replace every view and drop those that an earlier release made and no file defines any more.
+
+    Nothing is done if all are as this would leave them. A view that this program did not make stays.
 
     The tables of an earlier contract are changed to this one's first, and days are made those of *reporting_timezone*.
 
@@ -122,7 +124,7 @@ def apply_views(
         migrate(connection)
         keep_derived(connection, zone)
         mark = mark_of(connection, _MARKED_TABLE)
-        if mark is not None and mark == _mark(connection, asked):
+        if mark is not None and mark == _mark(connection, asked, names):
             return names
         connection.execute(f"create schema if not exists {VIEW_SCHEMA}")
         _drop_tables(connection, names)
@@ -132,8 +134,9 @@ def apply_views(
             elif file.stem == "reporting_offsets" and zone != DEFAULT_ZONE:
                 sql = _with_offsets(sql, zone)
             _apply_file(connection, file, sql)
-        _drop_views_except(connection, names)
-        mark_table(connection, _MARKED_TABLE, _mark(connection, asked))
+        for name in _made_before(mark).difference(names):
+            connection.execute(f'drop view if exists {VIEW_SCHEMA}."{name}"')
+        mark_table(connection, _MARKED_TABLE, _mark(connection, asked, names))
     return names
 
 
@@ -162,10 +165,15 @@ def read_checks(folder: Path | None = None) -> dict[str, str]:
     return {file.stem: file.read_text(encoding="utf-8") for file in files}
 
 
-def _mark(connection: Connection, asked: str) -> str:
-    """Return what marks that views were *asked* for and came out as they are in the database now."""
+def _mark(connection: Connection, asked: str, names: list[str]) -> str:
+    """Return what marks that views were *asked* for, came out as they are in the database now, and have these *names*."""
     found = [connection.execute(query).fetchall() for query in _STATE]
-    return _MARK_PREFIX + hashlib.sha256(repr((asked, found)).encode()).hexdigest()
+    return " ".join([_MARK_PREFIX + hashlib.sha256(repr((asked, found)).encode()).hexdigest(), *names])
+
+
+def _made_before(mark: str | None) -> set[str]:
+    """Return the names of the views that were made when *mark* was; none if there is no mark of views."""
+    return set(mark.removeprefix(_MARK_PREFIX).split()[1:]) if mark and mark.startswith(_MARK_PREFIX) else set()
 
 
 def _apply_file(connection: Connection, file: Path, sql: str) -> None:
@@ -211,13 +219,3 @@ def _drop_tables(connection: Connection, names: list[str]) -> None:
     ).fetchall()
     for name in {name for (name,) in found}.intersection(names):
         connection.execute(f'drop table {VIEW_SCHEMA}."{name}"')
-
-
-def _drop_views_except(connection: Connection, names: list[str]) -> None:
-    present = connection.execute(
-        "select view_name from duckdb_views() where database_name = current_database() and schema_name = ?",
-        [VIEW_SCHEMA],
-    ).fetchall()
-    for (name,) in present:
-        if name not in names:
-            connection.execute(f'drop view {VIEW_SCHEMA}."{name}"')
