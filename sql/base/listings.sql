@@ -1,7 +1,7 @@
 -- klaviyo.listings: how each run fared with each listing of jobs.
 -- Grain:  one row per (account, job_kind, run_id).
 -- Reads:  klaviyo_raw.listings.
--- Nulls:  error of a listing that was read to its last page.
+-- Nulls:  error of a listing that was read to its last page, and the details of its jobs with it.
 create or replace view klaviyo.listings as
 with
 
@@ -45,7 +45,7 @@ comment on column klaviyo.listings.started_at_utc is
 comment on column klaviyo.listings.finished_at_utc is
 'When it had read the last page, or gave up, UTC.';
 comment on column klaviyo.listings.is_complete is
-'Whether the last page was reached; an incomplete listing says nothing about absent jobs.';
+'Whether the last page was reached, details aside; an incomplete listing says nothing about absent jobs.';
 comment on column klaviyo.listings.page_count is
 'Pages read.';
 comment on column klaviyo.listings.job_count is
@@ -65,4 +65,4 @@ comment on column klaviyo.listings.throttled_seconds is
 comment on column klaviyo.listings.api_revision is
 'The API revision that was asked for.';
 comment on column klaviyo.listings.error is
-'Why the listing is not complete; null if it is.';
+'Why the listing is not complete, or if it is, why the detail of one of its jobs could not be read; else null.';

@@ -136,8 +136,8 @@ def test_a_view_that_no_file_defines_any_more_is_dropped(warehouse: Warehouse, t
 def test_a_view_that_somebody_else_made_stays(warehouse: Warehouse) -> None:
     """Applied again for another setting, or for none, and with a view of theirs that reads one of ours."""
     warehouse.connection.execute("create view klaviyo.mine as select count(*) as jobs from klaviyo.jobs")
-    for settings in ({}, {"reporting_timezone": "Europe/Berlin"}, {}):
-        names = apply_views(warehouse.connection, **settings)
+    for zone in (None, "Europe/Berlin", None):
+        names = apply_views(warehouse.connection, reporting_timezone=zone)
 
     assert warehouse.rows(VIEWS) == [(name,) for name in sorted([*names, "mine"])]
     assert warehouse.rows("from klaviyo.mine") == [(0,)]

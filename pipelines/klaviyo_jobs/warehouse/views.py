@@ -166,7 +166,7 @@ def read_checks(folder: Path | None = None) -> dict[str, str]:
 
 
 def _mark(connection: Connection, asked: str, names: list[str]) -> str:
-    """Return what marks that views were *asked* for, came out as they are in the database now, and have these *names*."""
+    """Return what marks that views of these *names* were *asked* for and came out as they are in the database now."""
     found = [connection.execute(query).fetchall() for query in _STATE]
     return " ".join([_MARK_PREFIX + hashlib.sha256(repr((asked, found)).encode()).hexdigest(), *names])
 
