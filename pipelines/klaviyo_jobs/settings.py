@@ -11,7 +11,6 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -22,6 +21,7 @@ from dlt.common.typing import SecretSentinel, TSecretStrValue
 
 from klaviyo_jobs.addresses import is_loopback, origin_of
 from klaviyo_jobs.errors import SettingError
+from klaviyo_jobs.memory import MemoryBounds, parse_memory_limit
 from klaviyo_jobs.model.kinds import ENTITIES, KINDS, JobKind
 from klaviyo_jobs.model.revisions import DEFAULT_REVISION, lifetime_of
 
@@ -38,32 +38,7 @@ DEFAULT_INCLUDE: Final = ("categories",)
 SECRET_URLS: Final = ("ping_url", "check_ping_url", "webhook_url")
 VIEW_SETTINGS: Final = ("reporting_timezone", "stuck_after_seconds", "jobs_in_progress_limit")
 
-# Below it Python, dlt and Arrow have no room beside the database.
-LEAST_MEMORY: Final = 256 * 10**6
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?)b")
 _REVISION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryBounds:
-    """
-    How much memory the command may take, and where it puts what does not fit.
-
-    Attributes:
-        limit_bytes: What the whole process is made to keep to.
-        spill_directory: Where DuckDB writes what it has no memory for; beside its file if None.
-    """
-
-    limit_bytes: int = 512 * 10**6
-    spill_directory: Path | None = None
-
-    @property
-    def database_bytes(self) -> int:
-        """The database's part: half. Python with its libraries, and the rows on their way, have the other half."""
-        return self.limit_bytes // 2
-
-
-DEFAULT_MEMORY: Final = MemoryBounds()
 
 
 class ApiKey:
@@ -190,22 +165,34 @@ class NetworkSettings(BaseConfiguration):
 @configspec
 class CheckSettings(BaseConfiguration):
     """
-    What `klaviyo-jobs check` compares with; settings of the same section.
+    What `klaviyo-jobs check` compares with; settings of the same section. Each threshold is for one account and kind.
 
     Attributes:
-        check_window_seconds: How far back finished jobs and rejected records count.
-        max_failed_share: The highest share, 0 to 1, of failed operations, for each account and kind.
-        max_stuck_jobs: The highest number of stuck jobs, for each account and kind.
+        check_window_seconds: How far back it counts what runs came to know.
+        min_operations: From how many operations on a failed share is judged.
+        max_failed_share: The highest share, 0 to 1, of failed operations.
+        max_stuck_jobs: The highest number of stuck jobs.
         max_listing_age_seconds: The highest age of the last listing that was read to its end.
-        max_rejected_records: The highest number of rejected records, for each account and kind.
+        max_rejected_records: The highest number of rejected records.
+        max_silence: For how many times its usual pause a kind may have no new job; 0 for ever.
+        max_limit_share: The highest share of the limit on jobs in progress, of a kind and of the account.
+        max_vanished_jobs: The highest number of jobs that vanished.
+        max_new_errors: The highest number of errors of sorts never seen before.
+        repeat_after: After how many seconds a webhook and a failing ping tell again of what has not changed.
     """
 
     check_window_seconds: float = 86400.0
+    min_operations: int = 20
     max_failed_share: float = 0.1
     max_stuck_jobs: int = 0
     # A run a day, and two hours for it to be late.
     max_listing_age_seconds: float = 93600.0
     max_rejected_records: int = 0
+    max_silence: float = 3.0
+    max_limit_share: float = 0.9
+    max_vanished_jobs: int = 0
+    max_new_errors: int = 20
+    repeat_after: float = 21600.0
 
     def on_resolved(self) -> None:
         """Refuse what is no threshold."""
@@ -248,19 +235,6 @@ def _refuse_insecure(name: str, url: str | None) -> None:
             data="nothing was read or written.",
             next_step="copy it again from your monitor; plain http is for a server on this machine only.",
         )
-
-
-def parse_memory_limit(text: str) -> int:
-    """Return how many bytes *text* says, e.g. `512MB` or `2 GiB`; SettingError if it says none, or too few."""
-    match = _SIZE.fullmatch(text.strip().lower())
-    size = int(float(match[1]) * (1024 if match[3] else 1000) ** "bkmgt".index(match[2])) if match else None
-    if size is None or size < LEAST_MEMORY:
-        raise SettingError(
-            f"memory_limit {text!r} is {'not a size' if size is None else 'too little'}.",
-            data="nothing was read or written.",
-            next_step=f"set {LEAST_MEMORY // 10**6}MB or more, e.g. 512MB or 2GB, or remove the setting.",
-        )
-    return size
 
 
 def read_network_settings() -> NetworkSettings:

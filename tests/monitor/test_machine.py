@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from klaviyo_jobs.memory import MemoryBounds
 from klaviyo_jobs.monitor.doctor.machine import check_memory
-from klaviyo_jobs.settings import MemoryBounds
 
 
 def test_a_folder_for_what_does_not_fit_can_be_made(tmp_path: Path) -> None:

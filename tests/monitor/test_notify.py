@@ -124,8 +124,75 @@ def test_a_check_without_breach_ends_with_zero(sandbox: Sandbox, warehouse: Ware
     ended = command(sandbox, warehouse, "check", CHECK_PING_URL=monitor.url)
 
     assert ended.returncode == 0
-    assert monitor.calls == [("/start", ""), ("/0", "all 9 checks are within their thresholds")]
-    assert ended.stdout.count("\nok ") == 8
+    assert monitor.calls == [("/start", ""), ("/0", "all 15 checks are within their thresholds")]
+    assert f"\n{ended.stdout}".count("\nok ") == 14
+
+
+OLD = ("check", "--max-listing-age", "0")
+
+
+def test_a_breach_that_lasts_is_told_once_and_its_end_too(
+    sandbox: Sandbox, warehouse: Warehouse, monitor: Monitor
+) -> None:
+    """Not every fifteen minutes; the exit code is what it is, and the warehouse remembers what was told."""
+    told = {"CHECK_PING_URL": monitor.url, "WEBHOOK_URL": f"{monitor.url}/hook"}
+    command(sandbox, warehouse, "run")
+    codes = [command(sandbox, warehouse, *OLD, **told).returncode for _ in range(3)]
+    paths = [path for path, _ in monitor.calls]
+    monitor.calls.clear()
+    again = command(sandbox, warehouse, *OLD, **told, REPEAT_AFTER="0").returncode
+    repeated = [path for path, _ in monitor.calls]
+    monitor.calls.clear()
+    codes += [command(sandbox, warehouse, "check", **told).returncode for _ in range(2)]
+
+    assert (codes, again) == ([8, 8, 8, 0, 0], 8)
+    assert paths == ["/start", "/8", "/hook", "/start", "/start"]
+    assert repeated == ["/start", "/8", "/hook"]
+    assert [path for path, _ in monitor.calls] == ["/start", "/0", "/hook", "/start", "/0"]
+    body = json.loads(monitor.calls[2][1])
+    assert (body["exit_code"], body["error"], body["breaches"]) == (0, None, [])
+    assert body["text"] == "klaviyo-jobs check ended with 0. all 15 checks are within their thresholds"
+    assert warehouse.count("alarms") == 0
+
+
+def test_what_is_acknowledged_is_no_alarm_until_it_changes(
+    sandbox: Sandbox, warehouse: Warehouse, monitor: Monitor
+) -> None:
+    """A run that reads a newer listing changes what an old one stood on."""
+    command(sandbox, warehouse, "run")
+    acknowledged = command(sandbox, warehouse, *OLD, "--acknowledge")
+    known = command(sandbox, warehouse, *OLD, CHECK_PING_URL=monitor.url)
+    command(sandbox, warehouse, "run")
+    changed = command(sandbox, warehouse, *OLD, CHECK_PING_URL=monitor.url)
+
+    assert [each.returncode for each in (acknowledged, known, changed)] == [0, 0, 8]
+    assert "known listing_age_seconds   default/item-create: " in known.stdout
+    assert [path for path, _ in monitor.calls] == ["/start", "/0", "/start", "/8"]
+
+
+def test_nothing_is_noted_where_nobody_is_told(sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """A check reads; only what is to be remembered is written."""
+    command(sandbox, warehouse, "run")
+    before = warehouse.path.read_bytes()
+
+    assert command(sandbox, warehouse, *OLD).returncode == 8
+    assert warehouse.path.read_bytes() == before
+
+
+def test_a_copy_can_be_checked_but_nothing_noted_in_it(
+    sandbox: Sandbox, warehouse: Warehouse, monitor: Monitor
+) -> None:
+    """It is told each time, and the log says why; to acknowledge is refused."""
+    copy = warehouse.path.parent / "bi.duckdb"
+    command(sandbox, warehouse, "run", BI_COPY=str(copy))
+    for _ in range(2):
+        ended = command(sandbox, Warehouse(copy), *OLD, CHECK_PING_URL=monitor.url)
+    refused = command(sandbox, Warehouse(copy), *OLD, "--acknowledge")
+
+    assert [path for path, _ in monitor.calls] == ["/start", "/8", "/start", "/8"]
+    assert "what was told is not remembered, and will be told again" in ended.stderr
+    assert refused.returncode == 7
+    assert "is a published copy, in which nothing can be noted" in refused.stderr
 
 
 def test_a_monitor_that_is_not_there_fails_nothing(sandbox: Sandbox, warehouse: Warehouse) -> None:

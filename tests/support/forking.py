@@ -35,6 +35,7 @@ _MODULES: Final = (
     "dlt.common.libs.pyarrow",
     "dlt.destinations.impl.duckdb.duck",
     "dlt.sources.helpers.requests",
+    "klaviyo_jobs.monitor.alarms",
     "klaviyo_jobs.monitor.check",
     "klaviyo_jobs.monitor.doctor.diagnosis",
     "klaviyo_jobs.monitor.report",

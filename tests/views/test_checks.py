@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from klaviyo_jobs.model.tables import ENTITY_TABLES, TABLES
-from klaviyo_jobs.warehouse.views import read_checks
+from klaviyo_jobs.warehouse.views import read_checks, read_information
 from support.views import Warehouse, at
 
-CHECKS = read_checks()
+CHECKS = {**read_checks(), **read_information()}
 
 # A job that agrees with itself, as a run would store it.
 SOUND = {
@@ -116,9 +116,10 @@ def test_the_grain_of_every_table_is_checked() -> None:
 @pytest.mark.parametrize(
     ("check", "changes"),
     [
-        ("disagreeing_counts", {"linkage_count": 5}),
+        ("stored_counts", {"linkage_count": 5}),
+        ("contradictory_counts", {"total_count": 5}),
         ("impossible_times", {"created_at": at("1944-02-19 07:21:17")}),
-        ("times_out_of_order", {"completed_at": None}),
+        ("contradictory_times", {"completed_at": None}),
     ],
 )
 def test_a_fault_is_found_in_what_was_written_since(warehouse: Warehouse, check: str, changes: dict[str, Any]) -> None:
@@ -186,16 +187,34 @@ def test_children_without_their_job_are_found(warehouse: Warehouse, table: str) 
             {"linkage_count": 3, "unread_linkage_count": 1},
             "linkage_count is 3, 1 could not be read, but job_linkages holds 1",
         ),
+    ],
+)
+def test_counts_that_disagree_with_the_rows_are_found(
+    warehouse: Warehouse, changes: dict[str, Any], problem: str
+) -> None:
+    """As many are stored as were listed, but for those that could not be read."""
+    load(warehouse, **changes)
+
+    assert faults(warehouse, "stored_counts") == [("default", "item-create", "J1", "klaviyo_raw.jobs", problem)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
         ({"failed_count": -1}, "a count is negative"),
         ({"failed_count": 0}, "failed_count is 0, but error_count is 1"),
         ({"total_count": 3}, "total_count is 3, but 1 completed and 1 failed"),
+        ({"total_count": 3, "failed_count": None}, "total_count is 3, but 1 completed and 1 failed"),
     ],
 )
-def test_counts_that_disagree_are_found(warehouse: Warehouse, changes: dict[str, Any], problem: str) -> None:
-    """With the rows stored, and with each other."""
+def test_counts_of_klaviyo_that_contradict_each_other_are_told(
+    warehouse: Warehouse, changes: dict[str, Any], problem: str
+) -> None:
+    """As information: nobody here can mend them."""
     load(warehouse, **changes)
 
-    assert faults(warehouse, "disagreeing_counts") == [("default", "item-create", "J1", "klaviyo.jobs", problem)]
+    assert faults(warehouse, "stored_counts") == []
+    assert faults(warehouse, "contradictory_counts") == [("default", "item-create", "J1", "klaviyo.jobs", problem)]
 
 
 def test_what_could_not_be_read_is_not_missed(warehouse: Warehouse) -> None:
@@ -210,7 +229,7 @@ def test_what_could_not_be_read_is_not_missed(warehouse: Warehouse) -> None:
         unread_linkage_count=2,
     )
 
-    assert faults(warehouse, "disagreeing_counts") == []
+    assert faults(warehouse, "stored_counts") == []
 
 
 @pytest.mark.parametrize("status", ["processing", "cancelled"])
@@ -218,7 +237,7 @@ def test_counts_of_a_job_that_did_not_complete_need_not_agree(warehouse: Warehou
     """Counters move one by one until the end, and a cancelled job ends midway."""
     load(warehouse, status=status, total_count=100, failed_count=0)
 
-    assert faults(warehouse, "disagreeing_counts") == []
+    assert faults(warehouse, "contradictory_counts") == []
 
 
 @pytest.mark.parametrize("column", ["created_at", "completed_at", "first_seen_at", "last_changed_at", "vanished_at"])
@@ -272,4 +291,4 @@ def test_times_out_of_order_are_found(warehouse: Warehouse, changes: dict[str, A
     """Each job at fault once, with the first contradiction."""
     load(warehouse, **changes)
 
-    assert faults(warehouse, "times_out_of_order") == [("default", "item-create", "J1", "klaviyo.jobs", problem)]
+    assert faults(warehouse, "contradictory_times") == [("default", "item-create", "J1", "klaviyo.jobs", problem)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from klaviyo_jobs.monitor.check import Finding, breach_of, render_findings, run_checks
+from klaviyo_jobs.monitor.check import breach_of, render_findings, run_checks
+from klaviyo_jobs.monitor.measures import Finding
 from klaviyo_jobs.settings import CheckSettings
 from support.views import Warehouse
 
@@ -36,7 +37,7 @@ def test_the_failed_share_is_weighted_and_of_the_window(warehouse: Warehouse) ->
             "total_count": 10,
             "failed_count": 10,
         },
-        {"job_id": "J5", "job_kind": "item-update", **lately, "total_count": 2, "failed_count": 1},
+        {"job_id": "J5", "job_kind": "item-update", **lately, "total_count": 20, "failed_count": 10},
         {"job_id": "J6", "job_kind": "item-update", **lately, "total_count": 0, "failed_count": 0},
     )
 
@@ -153,8 +154,9 @@ def test_the_error_names_the_first_breach_and_where_to_look() -> None:
         "(25 of 100 operations)."
     )
     assert breach.next_step == (
-        "look at: select * from klaviyo.error_ranking order by occurrences desc; "
-        "the query of sql/checks/orphan_children.sql."
+        "look at: select * from klaviyo.error_trend_daily order by day desc, occurrences desc; "
+        "the query of sql/checks/orphan_children.sql. What is known and cannot be mended: "
+        "`klaviyo-jobs check --acknowledge`."
     )
 
 

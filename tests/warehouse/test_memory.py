@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from klaviyo_jobs.errors import WarehouseError
-from klaviyo_jobs.settings import MemoryBounds
+from klaviyo_jobs.memory import MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import open_copy, open_warehouse
 from klaviyo_jobs.warehouse.engines.duckdb_load import destination_of
 from klaviyo_jobs.warehouse.publish import publish

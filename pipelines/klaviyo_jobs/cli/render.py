@@ -24,8 +24,8 @@ from klaviyo_jobs.runs.run import RunSummary
 def render_checklist(text: str) -> Text:
     """Return the lines of *text*, the first word of each in the colour of what it says."""
     checklist = Text(text)
-    for word, style in (("ok", "green"), ("warn", "yellow"), ("FAIL", "bold red")):
-        checklist.highlight_regex(rf"(?m)^{word}\b", style)
+    for word, style in (("ok", "green"), ("info|known|warn", "yellow"), ("FAIL", "bold red")):
+        checklist.highlight_regex(rf"(?m)^(?:{word})\b", style)
     return checklist
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
-from klaviyo_jobs.errors import KlaviyoJobsError, StoppedError, find_cause
+from klaviyo_jobs.errors import KlaviyoJobsError, StoppedError, ThresholdError, find_cause
 from klaviyo_jobs.log import LOGGER
 
 # How long a monitor may take to accept a connection, and then to answer; what fails is tried twice.
@@ -37,10 +37,14 @@ class Announcement:
     Attributes:
         text: How it went, in one line, if it went well.
         fields: More of it, for the webhook.
+        is_known: Whether what is wrong was told before and has not changed, so that it is not told again.
+        has_recovered: Whether what was told to be wrong has ended, so that the webhook hears of that, too.
     """
 
     text: str = "done"
     fields: dict[str, Any] = field(default_factory=dict)
+    is_known: bool = False
+    has_recovered: bool = False
 
 
 @contextmanager
@@ -51,8 +55,9 @@ def announced(command: str, *, ping_url: str | None = None, webhook_url: str | N
     Args:
         command: Its name.
         ping_url: Gets `/start`, then the exit code: `/0`, or `/fail` for an error that nobody expected.
-        webhook_url: Gets a JSON object by POST if the command ends with another code than 0: `text` (what Slack and its
-            likes show), `command`, `exit_code`, `error`, `data`, `next_step`, and the fields of the announcement.
+        webhook_url: Gets a JSON object by POST if the command ends with another code than 0, or has recovered: `text`
+            (what Slack and its likes show), `command`, `exit_code`, `error`, `data`, `next_step`, and the fields of the
+            announcement.
     """
     announcement = Announcement()
     rid = str(uuid.uuid4())
@@ -61,6 +66,8 @@ def announced(command: str, *, ping_url: str | None = None, webhook_url: str | N
         yield announcement
     except BaseException as error:
         ours = find_cause(error)
+        if announcement.is_known and isinstance(ours, ThresholdError):
+            raise
         is_hurried = isinstance(ours, StoppedError)
         exit_code = ours.exit_code if ours else 1
         # An unexpected error may quote anything; its class says enough here.
@@ -70,6 +77,8 @@ def announced(command: str, *, ping_url: str | None = None, webhook_url: str | N
             _send("webhook_url", webhook_url, is_hurried, json=_object_of(command, exit_code, text, ours, announcement))
         raise
     _ping(ping_url, "0", rid, announcement.text)
+    if webhook_url and announcement.has_recovered:
+        _send("webhook_url", webhook_url, False, json=_object_of(command, 0, announcement.text, None, announcement))
 
 
 def _object_of(
@@ -79,7 +88,7 @@ def _object_of(
         "text": f"klaviyo-jobs {command} ended with {exit_code}. {text}",
         "command": command,
         "exit_code": exit_code,
-        "error": text,
+        "error": text if exit_code else None,
         "data": error.data if error else None,
         "next_step": error.next_step if error else None,
         **announcement.fields,

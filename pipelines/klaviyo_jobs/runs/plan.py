@@ -24,8 +24,8 @@ from klaviyo_jobs.extract.known_jobs import Recall
 from klaviyo_jobs.extract.listing import Listing, ListingOutcome, ListingReader
 from klaviyo_jobs.extract.rows import RowContext
 from klaviyo_jobs.extract.source import SCHEMA_NAME
+from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.kinds import RateLimit
-from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, open_warehouse
 from klaviyo_jobs.warehouse.engines.duckdb_load import destination_of
 

@@ -25,11 +25,11 @@ from dlt.extract.items import DataItemWithMeta
 from klaviyo_jobs.extract.loads import TableMarks
 from klaviyo_jobs.extract.rows import RowContext, SeenJob, rank_of, rows_of_jobs, rows_of_resources
 from klaviyo_jobs.extract.source import SCHEMA_NAME
+from klaviyo_jobs.memory import MemoryBounds
 from klaviyo_jobs.model.kinds import KINDS, JobKind
 from klaviyo_jobs.model.parse import DetailBody, parse_detail, parse_page
 from klaviyo_jobs.model.records import Resource, time_of
 from klaviyo_jobs.model.tables import ENTITY_TABLES, JOB_OBSERVATIONS, JOBS, REJECTED_RECORDS, SEEN_RANK, TABLES
-from klaviyo_jobs.settings import MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, open_warehouse
 from klaviyo_jobs.warehouse.load import load
 

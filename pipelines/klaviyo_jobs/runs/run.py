@@ -27,7 +27,8 @@ from klaviyo_jobs.extract.source import build_listings, build_source, tables_of
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.revisions import revision_problem
 from klaviyo_jobs.model.tables import JOBS
-from klaviyo_jobs.monitor.check import describe, run_sql_checks
+from klaviyo_jobs.monitor.check import describe
+from klaviyo_jobs.monitor.measures import run_sql_checks
 from klaviyo_jobs.runs.replay import Replayed, replay_rejected
 from klaviyo_jobs.runs.signals import Stop, stoppable
 from klaviyo_jobs.runs.steps import Step

@@ -21,8 +21,8 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
 
 from klaviyo_jobs.extract.source import SCHEMA_NAME
+from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.tables import JOB_LINKAGES, JOBS, TABLES
-from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, warehouse_errors
 from klaviyo_jobs.warehouse.engines.duckdb_load import destination_of
 

@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Final
 
 from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.tables import JOBS
-from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
     TABLE_OF_A_VIEW,

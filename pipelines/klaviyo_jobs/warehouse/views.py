@@ -157,12 +157,20 @@ def read_checks(folder: Path | None = None) -> dict[str, str]:
     """
     Return the query of every check by its name; each answers with the rows at fault, and with none if all is well.
 
-    The columns of each are `account`, `job_kind`, `job_id`, `subject` (the table or view) and `problem`; the first
-    three are null where a fault has none. The one parameter, `$since`, is a time with zone: what runs wrote from then
-    on is looked at, and all that is kept if it is null. The checks read the views, so apply these first.
+    What one finds, this program is to blame for. The columns of each are `account`, `job_kind`, `job_id`, `subject`
+    (the table or view) and `problem`; the first three are null where a fault has none. The one parameter, `$since`, is
+    a time with zone: what runs wrote from then on is looked at, and all that is kept if it is null.
     """
-    files = sorted(((folder or find_sql()) / "checks").glob("*.sql"))
-    return {file.stem: file.read_text(encoding="utf-8") for file in files}
+    return _read_queries((folder or find_sql()) / "checks")
+
+
+def read_information(folder: Path | None = None) -> dict[str, str]:
+    """Return the queries, like those of checks, for what does not add up in what Klaviyo said: nobody can mend it."""
+    return _read_queries((folder or find_sql()) / "information")
+
+
+def _read_queries(folder: Path) -> dict[str, str]:
+    return {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.sql"))}
 
 
 def _mark(connection: Connection, asked: str, names: list[str]) -> str:

@@ -18,6 +18,7 @@ import pendulum
 
 from klaviyo_jobs import __version__
 from klaviyo_jobs.errors import KlaviyoJobsError
+from klaviyo_jobs.memory import DEFAULT_MEMORY
 from klaviyo_jobs.monitor.doctor.api import call_all, check_api
 from klaviyo_jobs.monitor.doctor.machine import (
     PACKAGES,
@@ -29,10 +30,7 @@ from klaviyo_jobs.monitor.doctor.machine import (
 )
 from klaviyo_jobs.monitor.doctor.result import Diagnosis, DoctorCheck, failed_check, masked
 from klaviyo_jobs.monitor.doctor.settings import check_settings, find_problems, read_all_settings
-from klaviyo_jobs.settings import (
-    DEFAULT_MEMORY,
-    Settings,
-)
+from klaviyo_jobs.settings import Settings
 
 
 def diagnose(*, warehouse: Path | None = None, labels: Sequence[str] | None = None) -> Diagnosis:

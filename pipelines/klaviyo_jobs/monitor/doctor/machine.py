@@ -18,8 +18,8 @@ from typing import Final
 from packaging.requirements import Requirement
 
 from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.memory import MemoryBounds
 from klaviyo_jobs.monitor.doctor.result import FULL_DISK_BYTES, SCANT_DISK_BYTES, DoctorCheck, failed_check
-from klaviyo_jobs.settings import MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import check_place, open_warehouse
 from klaviyo_jobs.warehouse.lock import holder_of
 

@@ -20,7 +20,7 @@ import duckdb
 
 from klaviyo_jobs.errors import WarehouseError, find_cause
 from klaviyo_jobs.log import LOGGER
-from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
+from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 
 RAW_SCHEMA: Final = "klaviyo_raw"
 VIEW_SCHEMA: Final = "klaviyo"

@@ -24,8 +24,8 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
+from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.tables import JOB_LINKAGES, TOMBSTONE
-from klaviyo_jobs.settings import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.warehouse.engines.duckdb import bounds_of
 
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")

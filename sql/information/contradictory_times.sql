@@ -1,27 +1,22 @@
--- Times of a job that contradict each other or its status.
--- Since:   of jobs that runs from $since on wrote; all if it is null.
--- Returns: account, job_kind, job_id, subject, problem; one row for each fault found, none if all is well.
--- Reads:   klaviyo.jobs.
+-- Times of a job that contradict each other or its status: Klaviyo's, or those of a clock here that went back.
+-- Since:   of jobs that a run saw change from $since on; all if it is null.
+-- Returns: account, job_kind, job_id, subject, problem; one row for each contradiction found.
+-- Reads:   klaviyo_raw.jobs.
 with
 
-runs as (
-    select load_id as run_id
-    from klaviyo_raw._dlt_loads
-    where cast($since as timestamptz) is null or inserted_at >= $since
-),
-
-checked_jobs as (
+jobs as (
     select
         account,
         job_kind,
-        job_id
+        job_id,
+        status,
+        created_at at time zone 'UTC' as created_at_utc,
+        completed_at at time zone 'UTC' as completed_at_utc,
+        expires_at at time zone 'UTC' as expires_at_utc,
+        first_seen_at at time zone 'UTC' as first_seen_at_utc,
+        last_changed_at at time zone 'UTC' as last_changed_at_utc
     from klaviyo_raw.jobs
-    where cast($since as timestamptz) is null or run_id in (select runs.run_id from runs)
-),
-
-jobs as (
-    select * from klaviyo.jobs
-    where (account, job_kind, job_id) in (select checked_jobs.* from checked_jobs)
+    where cast($since as timestamptz) is null or coalesce(last_changed_at, first_seen_at, created_at) >= $since
 ),
 
 judged as (
@@ -45,9 +40,9 @@ judged as (
     from jobs
 ),
 
-out_of_order as (
+contradictory as (
     select * from judged
     where problem is not null
 )
 
-select * from out_of_order;
+select * from contradictory;
