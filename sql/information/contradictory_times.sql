@@ -4,22 +4,35 @@
 -- Reads:   klaviyo_raw.jobs.
 with
 
-jobs as (
+-- Before any time is converted, which takes longer than to compare it.
+contradictory as (
+    select *
+    from klaviyo_raw.jobs
+    where
+        (cast($since as timestamptz) is null or coalesce(last_changed_at, first_seen_at, created_at) >= $since)
+        and (
+            created_at is null
+            or completed_at < created_at
+            or expires_at < created_at
+            or last_changed_at < first_seen_at
+            or (status = 'complete' and completed_at is null)
+        )
+),
+
+renamed as (
     select
         account,
         job_kind,
         job_id,
-        status,
         created_at at time zone 'UTC' as created_at_utc,
         completed_at at time zone 'UTC' as completed_at_utc,
         expires_at at time zone 'UTC' as expires_at_utc,
         first_seen_at at time zone 'UTC' as first_seen_at_utc,
         last_changed_at at time zone 'UTC' as last_changed_at_utc
-    from klaviyo_raw.jobs
-    where cast($since as timestamptz) is null or coalesce(last_changed_at, first_seen_at, created_at) >= $since
+    from contradictory
 ),
 
-judged as (
+told as (
     select
         account,
         job_kind,
@@ -34,15 +47,9 @@ judged as (
                 then 'expires ' || expires_at_utc || ', before it was created ' || created_at_utc
             when last_changed_at_utc < first_seen_at_utc
                 then 'last changed ' || last_changed_at_utc || ', before it was first seen ' || first_seen_at_utc
-            when status = 'complete' and completed_at_utc is null
-                then 'complete without completed_at_utc'
+            else 'complete without completed_at_utc'
         end as problem
-    from jobs
-),
-
-contradictory as (
-    select * from judged
-    where problem is not null
+    from renamed
 )
 
-select * from contradictory;
+select * from told;

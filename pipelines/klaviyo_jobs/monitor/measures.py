@@ -10,12 +10,13 @@ Window: what runs came to know in it. A job that ended before, but was first see
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from klaviyo_jobs.settings import CheckSettings
-from klaviyo_jobs.warehouse.engines.duckdb import VIEW_SCHEMA, Connection
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, VIEW_SCHEMA, Connection
 from klaviyo_jobs.warehouse.views import read_checks, read_information
 
 
@@ -70,8 +71,14 @@ class Measure(NamedTuple):
     query: str
 
 
-# When a run came to know how a job stands; the tables are asked and not the views where the rows of years are there.
-_KNOWN: Final = "coalesce(last_changed_at_utc, first_seen_at_utc, ended_at_utc, created_at_utc)"
+# The jobs of which a run came to know in the window how they stand. The table is asked, whose times need no conversion.
+_RECENT_JOBS: Final = f"""
+    recent_jobs as (
+        select account, job_kind, job_id
+        from {RAW_SCHEMA}.jobs
+        where coalesce(last_changed_at, first_seen_at, completed_at, created_at) >= $since
+    )
+"""
 
 MEASURES: Final = (
     Measure(
@@ -80,6 +87,8 @@ MEASURES: Final = (
         "no operation ended in the window",
         f"select * from {VIEW_SCHEMA}.error_trend_daily order by day desc, occurrences desc",
         f"""
+        with {_RECENT_JOBS}
+
         select
             account,
             job_kind,
@@ -89,9 +98,8 @@ MEASURES: Final = (
             null as subject,
             sum(total_count) >= $min_operations as is_judged
         from {VIEW_SCHEMA}.jobs
-        where outcome in ('succeeded', 'partly_failed', 'failed', 'incomplete')
-            and total_count > 0
-            and {_KNOWN} >= $since_utc
+        semi join recent_jobs using (account, job_kind, job_id)
+        where outcome in ('succeeded', 'partly_failed', 'failed', 'incomplete') and total_count > 0
         group by account, job_kind
         order by account, job_kind
         """,
@@ -160,7 +168,8 @@ MEASURES: Final = (
             from {VIEW_SCHEMA}.jobs as jobs
             inner join listed on jobs.account = listed.account and jobs.job_kind = listed.job_kind
             where jobs.created_at_utc > listed.listed_at_utc - interval '28 days'
-                and jobs.created_at_utc >= (current_timestamp at time zone 'UTC') - interval '60 days'
+                -- Said twice, as the day reaches the table.
+                and jobs.created_on >= cast((current_timestamp at time zone 'UTC') - interval '60 days' as date)
         ),
 
         paused as (
@@ -243,7 +252,7 @@ MEASURES: Final = (
             md5(string_agg(job_id, ' ' order by job_id)) as subject,
             true as is_judged
         from {VIEW_SCHEMA}.jobs
-        where outcome = 'vanished' and coalesce(vanished_at_utc, ended_at_utc) >= $since_utc
+        where not is_finished and outcome = 'vanished' and coalesce(vanished_at_utc, ended_at_utc) >= $since_utc
         group by account, job_kind
         order by account, job_kind
         """,
@@ -265,15 +274,11 @@ MEASURES: Final = (
             having min(finished_at_utc) < $since_utc
         ),
 
-        recent_jobs as (
-            select account, job_kind, job_id
-            from {VIEW_SCHEMA}.jobs
-            where {_KNOWN} >= $since_utc
-        ),
+        {_RECENT_JOBS},
 
         recent as (
             select e.account, e.job_kind, e.fingerprint, count(*) as errors
-            from {VIEW_SCHEMA}_raw.job_errors as e
+            from {RAW_SCHEMA}.job_errors as e
             inner join recent_jobs using (account, job_kind, job_id)
             inner join listed using (account, job_kind)
             group by all
@@ -281,7 +286,7 @@ MEASURES: Final = (
 
         before as (
             select distinct e.account, e.job_kind, e.fingerprint
-            from {VIEW_SCHEMA}_raw.job_errors as e
+            from {RAW_SCHEMA}.job_errors as e
             semi join recent using (account, job_kind, fingerprint)
             anti join recent_jobs using (account, job_kind, job_id)
         )
@@ -374,10 +379,9 @@ def ages(connection: Connection, thresholds: CheckSettings, since: dt.datetime, 
 def _rows_of(
     connection: Connection, measure: Measure, thresholds: CheckSettings, since: dt.datetime
 ) -> list[tuple[Any, ...]]:
-    values = {"since_utc": since.replace(tzinfo=None), "min_operations": thresholds.min_operations}
-    return connection.execute(
-        measure.query, {name: value for name, value in values.items() if f"${name}" in measure.query}
-    ).fetchall()
+    values = {"since": since, "since_utc": since.replace(tzinfo=None), "min_operations": thresholds.min_operations}
+    used = {name: value for name, value in values.items() if re.search(rf"\${name}\b", measure.query)}
+    return connection.execute(measure.query, used).fetchall()
 
 
 def run_sql_checks(
