@@ -5,7 +5,7 @@
 -- Units:  jobs. Peaks do not add up: kinds peak at different moments, so the account's peak stands in a column of its
 --         own, the same for all kinds.
 -- Rule:   a job is in progress from its creation to its end (ended_at_utc in klaviyo.jobs); one that has not ended,
---         until the last complete listing.
+--         until the day of the last complete listing is over.
 create or replace view klaviyo.job_backlog_hourly as
 with
 
@@ -29,7 +29,9 @@ jobs as (
         coalesce(jobs.ended_on, last_days.last_day) as until_day
     from klaviyo.jobs as jobs
     left join last_days on jobs.account = last_days.account and jobs.job_kind = last_days.job_kind
-    where jobs.created_on is not null and (jobs.ended_at_utc is null or jobs.ended_at_utc > jobs.created_at_utc)
+    where
+        jobs.created_on is not null
+        and (jobs.outcome = 'in_progress' or jobs.ended_at_utc > jobs.created_at_utc)
 ),
 
 -- The days after that of its creation on which a job was in progress when they began: of nearly all jobs, none.
