@@ -27,11 +27,13 @@ import venv
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from klaviyo_jobs.model.days import day_of, zone_of
 from klaviyo_sandbox import Fault, Job, Sandbox
 
 HERE = Path(__file__).parent
@@ -484,6 +486,44 @@ def check_shell_blocks(places: Places, made: set[str]) -> None:
         run(places.python(name), HERE / "inspector_check.py")
 
 
+# Hours in which zones differ by a day, whatever the side of the world.
+MOMENTS = [dt.datetime(2026, 11, 20, hour, 30, tzinfo=dt.UTC) for hour in (1, 7, 13, 23)]
+READ_DAYS = """
+import duckdb
+query = "select account, job_id, cast(created_on as varchar), cast(ended_on as varchar) from klaviyo.jobs order by all"
+print(duckdb.connect("zones.duckdb", read_only=True).execute(query).fetchall())
+"""
+
+
+def check_days(places: Places, made: set[str]) -> int:
+    """Have each driver read the days of the same moments in every zone; return how many zones there are."""
+    zones = (files("tzdata") / "zones").read_text(encoding="utf-8").split()
+    shutil.copy(places.work / "warehouse.duckdb", places.work / "zones.duckdb")
+    rows = [
+        (zone, f"J{number}", moment, moment, day, day)
+        for zone in zones
+        for number, moment in enumerate(MOMENTS)
+        for day in (day_of(moment, zone_of(zone)),)
+    ]
+    names = ("account", "job_id", "created_at", "completed_at", "created_on", "completed_on")
+    with duckdb.connect(str(places.work / "zones.duckdb")) as connection:
+        connection.execute("delete from klaviyo_raw.jobs")
+        connection.execute("begin")
+        connection.executemany(
+            f"insert into klaviyo_raw.jobs ({', '.join(names)}, job_kind, status) "
+            "values (?, ?, ?, ?, ?, ?, 'item-create', 'complete')",
+            rows,
+        )
+        connection.execute("commit")
+    expected = str(sorted((zone, job, str(day), str(day)) for zone, job, _, _, day, _ in rows))
+    for name in sorted(each for each in made if each == "tools" or each.startswith("duckdb-")):
+        told = subprocess.run(
+            [places.python(name), "-c", READ_DAYS], cwd=places.work, capture_output=True, text=True, check=True
+        )
+        _same(f"{name}: days in every zone", told.stdout.strip(), expected)
+    return len(zones)
+
+
 def main(folder: Path) -> int:
     """The exit code: 1 if anything is not as the document says."""
     places = Places(folder.resolve())
@@ -512,6 +552,7 @@ def main(folder: Path) -> int:
         try:
             check_shell_blocks(places, made)
             _say("the copy, Parquet, marimo's page, SQLAlchemy's inspector: as the document says")
+            _say(f"days in {check_days(places, made)} zones: the same for every driver")
         except AssertionError as error:
             failed.append(f"{error}")
 

@@ -82,3 +82,22 @@ def test_the_failing_entities_are_those_of_the_view(history: Warehouse, days: in
 
     assert len(expected) <= 10, "the report would cut them"
     assert sorted(found, key=repr) == sorted(expected, key=repr)
+
+
+def test_errors_are_counted_in_the_days_of_the_report(warehouse: Warehouse) -> None:
+    """One this week of a sort that came 500 times last year, and forty of another: forty, then one."""
+    now = datetime.now(UTC)
+    for job_id, days, texts in (
+        ("OLD", 300, ["Too dear."] * 500),
+        ("NEW", 2, ["Too dear."] + ["No item."] * 40),
+    ):
+        warehouse.jobs({"job_id": job_id, "created_at": now - timedelta(days=days)})
+        warehouse.insert(
+            "job_errors", *({"job_id": job_id, "position": place, "detail": text} for place, text in enumerate(texts))
+        )
+
+    rows = read_report(warehouse.connection, 7)["errors"]
+    assert [(row["fingerprint"], row["times"], row["jobs"]) for row in rows] == [
+        ("No item.", 40, 1),
+        ("Too dear.", 1, 1),
+    ]

@@ -106,3 +106,30 @@ def test_one_bad_detail_does_not_keep_the_others_from_being_read(server: Server,
     assert ended.jobs() == ids
     # Once a bug: once a failed detail has been taken note of, no further one is asked for.
     assert ended.warehouse.count("categories") == 399
+
+
+def test_a_listing_of_which_a_detail_was_refused_is_complete_and_says_what_was_refused(
+    server: Server, read: Read
+) -> None:
+    """Its last page was reached, so it knows which jobs there are; flag, text and comments agree."""
+    server.deeds[CATEGORIES] = page(category_job("C1"))
+    server.deeds[f"{CATEGORIES}/C1"] = answer(status="400 Bad Request")
+
+    ended = read("category-create")
+
+    [(is_complete, error)] = ended.warehouse.rows("select is_complete, error from klaviyo.listings")
+    assert is_complete
+    assert "category-create, job C1" in error
+    assert ended.warehouse.rows(
+        "select column_name, comment from duckdb_columns() where schema_name = 'klaviyo' and table_name = 'listings' "
+        "and column_name in ('error', 'is_complete') order by 1"
+    ) == [
+        (
+            "error",
+            "Why the listing is not complete, or if it is, why the detail of one of its jobs could not be read; else null.",
+        ),
+        (
+            "is_complete",
+            "Whether the last page was reached, details aside; an incomplete listing says nothing about absent jobs.",
+        ),
+    ]
