@@ -207,9 +207,10 @@ def history_of_years(bench: Bench) -> None:
         )
         bench.compare("W5", **{f"one_change_{name}": lambda path=path: changed(path) for name, path in names.items()})
         tables = {f"{PREFIX}BI_COPY_TABLES": "true"}
+        easy = ["--max-new-errors", "1000000000"]  # the errors of the day are of other sorts than those of two years
         for what, words, settings in (
-            ("check", ["check"], {}),
-            ("check_all", ["check", "--all"], {}),
+            ("check", ["check", *easy], {}),
+            ("check_all", ["check", "--all", *easy], {}),
             ("report", ["report"], {}),
             ("publish", ["publish", str(bench.folder / "copy.duckdb")], {}),
             ("publish_with_tables", ["publish", str(bench.folder / "copy.duckdb")], tables),

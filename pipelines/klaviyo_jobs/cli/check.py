@@ -111,8 +111,8 @@ def check_command(
             noted = read_alarms(connection)
         now = dt.datetime.now(dt.UTC)
         followed = follow(findings, noted, now, repeat_after=thresholds.repeat_after, acknowledges=acknowledges)
-        # Others are remembered only if there is somebody to be told, or something to be forgotten.
-        if acknowledges or noted or any(urls.values()):
+        # Others are remembered only if there is somebody to be told, or something to be forgotten; not in a copy.
+        if acknowledges or any(urls.values()) or (noted and not _is_copy(path)):
             _note(path, settings, followed.alarms, list(noted.values()), must=acknowledges)
         findings = followed.findings
         announcement.text = f"all {len(findings)} checks are within their thresholds"
@@ -129,6 +129,11 @@ def check_command(
             raise breach
 
 
+def _is_copy(path: Path) -> bool:
+    """Tell whether the file at *path* is there to be read only, as `publish` leaves it."""
+    return not path.stat().st_mode & 0o222
+
+
 def _note(path: Path, settings: Settings, alarms: list[Alarm], noted: list[Alarm], *, must: bool) -> None:
     """Write down *alarms* where they are not those *noted*; say so if that cannot be done, or fail if it *must*."""
     from klaviyo_jobs.warehouse.alarms import write_alarms
@@ -137,7 +142,7 @@ def _note(path: Path, settings: Settings, alarms: list[Alarm], noted: list[Alarm
     if sorted(map(repr, alarms)) == sorted(map(repr, noted)):
         return
     try:
-        if not path.stat().st_mode & 0o222:
+        if _is_copy(path):
             raise WarehouseError(
                 f"{path} is a published copy, in which nothing can be noted.",
                 data="it is as it was.",

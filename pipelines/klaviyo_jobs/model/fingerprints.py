@@ -31,47 +31,68 @@ _NAME: Final = re.compile(r"[a-z]+(?:_[a-z]+)+|(?:catalog|coupon|profile)(?:-[a-
 _POINTER: Final = r"/(?:data|included|meta|attributes|relationships)(?:/[\w-]+)*"
 _PLACE: Final = re.compile(r"(?<=/)[^/]*\d[^/]*")
 _PHRASES: Final = "|".join(re.escape(status.phrase) for status in HTTPStatus if status >= 400)
+# Of the web, and of mail.
+_ADDRESS: Final = re.compile(
+    r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s\"'`<>“”)\]]*[^\s\"'`<>“”)\].,;:!?]"
+    r"|(?<![^\s\"'`<>“”(),;:@])[^\s\"'`<>“”(),;:@]+@[\w-]+(?:\.[\w-]+)+",
+    re.IGNORECASE,
+)
+_COMPOUND: Final = re.compile(r"[\w$-]+:::[\w$-]+:::[^\s,;]*\w")
 _PARTS: Final = re.compile(
     "|".join(
         [
-            r"(?P<address>[a-z][a-z0-9+.-]*://[^\s\"'`<>“”)\]]*[^\s\"'`<>“”)\].,;:!?]|[^\s\"'`<>“”(),;:@]+@[\w-]+(?:\.[\w-]+)+)",
-            r"(?P<compound>[\w$-]+:::[\w$-]+:::[^\s,;]*\w)",
             rf"(?P<pointer>(?<!\w){_POINTER})",
             rf"(?P<status>\b(?:HTTP(?:/\d(?:\.\d)?)?|status(?: code)?)[ :=]*[1-5]\d\d\b|\b[45]\d\d (?:{_PHRASES})\b)",
             # Parts in "double", `back`, “curly” or 'single' quotes; an apostrophe within a word is no quote.
             r"(?P<quoted>\"[^\"]*\"|`[^`]*`|“[^”]*”|\B'(?:[^']|\b'\b)*'\B)",
             # Every word with a digit in it: numbers, prices, times, SKUs, ULIDs, UUIDs.
-            r"(?P<word>[\w$:/@%+.-]*\d(?:[\w$:/@%+.,-]*\w)?)",
+            r"(?P<word>(?<![\w$:/@%+.-])[\w$:/@%+.-]*\d(?:[\w$:/@%+.,-]*\w)?)",
         ]
     ),
     re.IGNORECASE,
 )
+# Without one of these a message has no such part.
+_HAS_PARTS: Final = re.compile(r"[\d\"`“'/]")
 
 
 def fingerprint_of(detail: str | None, title: str | None, code: str | None, related_id: str | None) -> str:
     """Return the fingerprint of an error with these members."""
-    message = next((text for text in (detail, title, code) if text is not None), "no message")[:_MOST_CHARACTERS]
-    message = " ".join(message.split())
-    if related_id is not None and ":::" in related_id:
-        message = _without_id(message, " ".join(related_id.split()))
-    return _mask(message)
+    message = detail if detail is not None else title if title is not None else code
+    message = "no message" if message is None else message[:_MOST_CHARACTERS]
+    if "  " in message or not message.isprintable() or message[:1] == " " or message[-1:] == " ":
+        message = " ".join(message.split())
+    return _mask(message if related_id is None else _without_id(message, related_id))
 
 
 def _without_id(message: str, related_id: str) -> str:
     """
     Return *message* without the id of the resource that the error names, be it in full or as the shop knows it.
 
-    Such ids may hold blanks and quotes, so no pattern finds their end; the error says what its id is.
+    Such ids may hold blanks and quotes, so no pattern finds their end; the error says what its id is. One that is not
+    compound may be a word like any other, and stays.
     """
     external_id = related_id.split(":::", 2)[-1]
-    ids = [related_id]
-    if len(external_id) > 1 and not _is_field(external_id):
-        ids.append(external_id)
-    for each in ids:
-        if each in message:
-            # Not the beginning of a longer one.
-            message = re.sub(rf"(?<![\w-]){re.escape(each)}(?![\w-])", "?", message)
-    return message
+    if external_id == related_id or external_id not in message:
+        return message
+    message = _without(message, related_id)
+    if len(external_id) < 2 or external_id not in message or _is_field(external_id):
+        return message
+    return _without(message, external_id)
+
+
+def _without(message: str, part: str) -> str:
+    """Return *message* with `?` for each *part* that is not within a longer word; a pattern a part would be dear."""
+    kept, begin = [], 0
+    while (found := message.find(part, begin)) >= 0:
+        end = found + len(part)
+        is_whole = not _goes_on(message[found - 1 : found]) and not _goes_on(message[end : end + 1])
+        kept.append(message[begin:found] + "?" if is_whole else message[begin:end])
+        begin = end
+    return "".join([*kept, message[begin:]])
+
+
+def _goes_on(character: str) -> bool:
+    return character.isalnum() or character in ("_", "-")
 
 
 def _is_field(text: str) -> bool:
@@ -80,7 +101,11 @@ def _is_field(text: str) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _mask(message: str) -> str:
-    return _PARTS.sub(_masked, message)
+    if "://" in message or "@" in message:
+        message = _ADDRESS.sub("?", message)
+    if ":::" in message:
+        message = _COMPOUND.sub("?", message)
+    return _PARTS.sub(_masked, message) if _HAS_PARTS.search(message) else message
 
 
 def _masked(part: re.Match[str]) -> str:
