@@ -262,10 +262,13 @@ def _working_directory(lock: RunLock) -> Iterator[Path]:
 
 def _warn_of_contradictions(connection: Connection, since: dt.datetime) -> None:
     """
-    Say which queries of `sql/checks/` found something in what was written *since* then.
+    Say which queries of `sql/checks/` and `sql/information/` found something in what was written *since* then.
 
-    A finding is for people to look at and fails no run.
+    A finding is for people to look at and fails no run; nobody has to be warned of what Klaviyo says of itself.
     """
     for finding in run_sql_checks(connection, since):
         if finding.is_breached:
             LOGGER.warning("check %s; see sql/checks/%s.sql", describe(finding), finding.check)
+    for finding in run_sql_checks(connection, since, is_information=True):
+        if finding.value:
+            LOGGER.info("Klaviyo contradicts itself: %s; see sql/information/%s.sql", describe(finding), finding.check)
