@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any, Final
 
@@ -70,6 +71,36 @@ def test_a_job_of_a_half_done_load_is_read_again(sandbox: Sandbox, load: Load, w
     assert warehouse.rows("select position, external_id from klaviyo.job_linkages") == [(0, "A")]
     assert warehouse.rows("select external_id from klaviyo_raw.categories") == [("A",)]
     assert warehouse.rows(OBSERVATIONS) == [("complete", 2, 1, 1, 1, 1)]
+
+
+def test_a_job_that_left_after_a_cut_off_load_keeps_its_observation(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """A kill may leave a job without the observation of its state; gone when the next run reads, it would have none."""
+    for job_id in ("GONE", "STAYS"):
+        sandbox.world.add(Job("item-create", job_id, NOW, status="queued", total_count=1))
+    load(kinds=["item-create"])
+    for job_id in ("GONE", "STAYS"):
+        sandbox.world.change("item-create", job_id, status="processing", completed_count=1)
+    cut_off = load(kinds=["item-create"])
+    warehouse.rows("delete from klaviyo_raw._dlt_loads where load_id = ?", cut_off.run_id)
+    warehouse.rows("delete from klaviyo_raw.job_observations where run_id = ?", cut_off.run_id)
+    warehouse.rows("delete from klaviyo_raw.listings where run_id = ?", cut_off.run_id)
+    note = {"pid": 7, "host": "h", "since": str(NOW), "command": "klaviyo-jobs run", "listings": [], "step": "load"}
+    lock = warehouse.path.with_name(f"{warehouse.path.name}.lock")
+    lock.write_text(json.dumps({"ended": [{**note, "run_id": cut_off.run_id}]}))
+    sandbox.world.remove("item-create", "GONE")
+
+    load(kinds=["item-create"])
+
+    assert warehouse.rows(
+        "select job_id, status, completed_count from klaviyo_raw.job_observations order by 1, 2 desc"
+    ) == [
+        ("GONE", "queued", 0),
+        ("GONE", "processing", 1),
+        ("STAYS", "queued", 0),
+        ("STAYS", "processing", 1),
+    ]
 
 
 def test_details_that_were_read_are_not_read_again(sandbox: Sandbox, load: Load) -> None:

@@ -43,7 +43,7 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
     open_warehouse,
     warehouse_errors,
 )
-from klaviyo_jobs.warehouse.ledger import record_ended_runs
+from klaviyo_jobs.warehouse.ledger import observe_cut_off_jobs, record_ended_runs
 from klaviyo_jobs.warehouse.load import load
 from klaviyo_jobs.warehouse.lock import RunLock
 from klaviyo_jobs.warehouse.migrations import is_of_earlier_contract
@@ -203,6 +203,8 @@ def run(
                 if is_of_earlier_contract(connection):
                     # With the views: those of the earlier contract read columns that are gone then.
                     apply_views(connection, **settings.of_views)
+                if lock.ended and not is_new:
+                    observe_cut_off_jobs(connection)
                 if watch is not None:
                     watch(outcomes)
                 replayed = replay_rejected(warehouse, working_directory, memory) if replays else None

@@ -1,8 +1,8 @@
 """
-Tell the ledger of runs that did not come to their end, and so could not tell it themselves.
+Finish what runs that did not come to their end have left, and tell the ledger of them.
 
-In:     the notes that `lock.py` kept of killed, failed and skipped runs.
-Out:    rows of `klaviyo_raw.listings` whose column `error` says how each ended.
+In:     the notes that `lock.py` kept of killed, failed and skipped runs, and the jobs of loads that were cut off.
+Out:    rows of `klaviyo_raw.listings` whose column `error` says how each ended; the observations that are missing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from klaviyo_jobs.model.tables import LISTINGS
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, transaction
+from klaviyo_jobs.model.tables import JOB_OBSERVATIONS, JOBS, LISTINGS
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, transaction
 
 
 class RunNote(msgspec.Struct):
@@ -90,3 +90,35 @@ def record_ended_runs(connection: Connection, notes: Iterable[RunNote]) -> None:
                     """,
                     {**key, "error": note.ending, "since": note.since},
                 )
+
+
+def observe_cut_off_jobs(connection: Connection) -> None:
+    """
+    Write down the state of each job that a load left without its observation before it was cut off.
+
+    A job that is still listed is read again, and would get it. One that is gone by then would have none for ever.
+    """
+    if not has_table(connection, JOB_OBSERVATIONS.name) or not has_table(connection, "_dlt_loads"):
+        return
+    state = [name for name in JOB_OBSERVATIONS.schema.names if name in JOBS.schema.names and name not in JOBS.key]
+    state.remove("run_id")
+    names = ", ".join(state)
+    connection.execute(
+        f"""
+        insert into {RAW_SCHEMA}.{JOB_OBSERVATIONS.name} (account, job_kind, job_id, observed_at, {names}, run_id)
+        select account, job_kind, job_id, last_changed_at, {names}, run_id
+        from {RAW_SCHEMA}.{JOBS.name} as j
+        left join (
+            select account, job_kind, job_id, arg_max(struct_pack({names}), observed_at) as last_state
+            from {RAW_SCHEMA}.{JOB_OBSERVATIONS.name}
+            group by account, job_kind, job_id
+        ) using (account, job_kind, job_id)
+        where run_id not in (select load_id from {RAW_SCHEMA}._dlt_loads where status = 0)
+            and struct_pack({names}) is distinct from last_state
+            and not exists (
+                from {RAW_SCHEMA}.{JOB_OBSERVATIONS.name} as o
+                where o.account = j.account and o.job_kind = j.job_kind and o.job_id = j.job_id
+                    and o.observed_at >= j.last_changed_at
+            )
+        """
+    )
