@@ -73,6 +73,30 @@ def test_a_job_of_a_half_done_load_is_read_again(sandbox: Sandbox, load: Load, w
     assert warehouse.rows(OBSERVATIONS) == [("complete", 2, 1, 1, 1, 1)]
 
 
+def note_killed_run(warehouse: Warehouse) -> None:
+    """Leave in the lock file what a run that is killed while it loads leaves there."""
+    note = {"pid": 7, "host": "h", "since": str(NOW), "command": "klaviyo-jobs run", "listings": [], "step": "load"}
+    warehouse.path.with_name(f"{warehouse.path.name}.lock").write_text(json.dumps({"ended": [note]}))
+
+
+def test_children_of_a_job_that_left_before_its_row_was_merged_go(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse
+) -> None:
+    """A kill may leave them without their job; they would be orphans for ever, and those of other jobs stay."""
+    for job_id in ("GONE", "STAYS"):
+        errors, related_ids = [JobError("No.")], [related_id("A")]
+        sandbox.world.add(Job("item-create", job_id, NOW, completed_at=NOW, errors=errors, related_ids=related_ids))
+    load(kinds=["item-create"])
+    warehouse.rows("delete from klaviyo_raw.jobs where job_id = 'GONE'")
+    note_killed_run(warehouse)
+    sandbox.world.remove("item-create", "GONE")
+
+    load(kinds=["item-create"])
+
+    for table in ("job_errors", "job_linkages", "job_observations"):
+        assert warehouse.rows(f"select job_id from klaviyo_raw.{table}") == [("STAYS",)]
+
+
 def test_a_job_that_left_after_a_cut_off_load_keeps_its_observation(
     sandbox: Sandbox, load: Load, warehouse: Warehouse
 ) -> None:
@@ -86,9 +110,7 @@ def test_a_job_that_left_after_a_cut_off_load_keeps_its_observation(
     warehouse.rows("delete from klaviyo_raw._dlt_loads where load_id = ?", cut_off.run_id)
     warehouse.rows("delete from klaviyo_raw.job_observations where run_id = ?", cut_off.run_id)
     warehouse.rows("delete from klaviyo_raw.listings where run_id = ?", cut_off.run_id)
-    note = {"pid": 7, "host": "h", "since": str(NOW), "command": "klaviyo-jobs run", "listings": [], "step": "load"}
-    lock = warehouse.path.with_name(f"{warehouse.path.name}.lock")
-    lock.write_text(json.dumps({"ended": [{**note, "run_id": cut_off.run_id}]}))
+    note_killed_run(warehouse)
     sandbox.world.remove("item-create", "GONE")
 
     load(kinds=["item-create"])

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from klaviyo_jobs.model.tables import JOB_OBSERVATIONS, JOBS, LISTINGS
+from klaviyo_jobs.model.tables import JOB_ERRORS, JOB_LINKAGES, JOB_OBSERVATIONS, JOBS, LISTINGS
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, transaction
 
 
@@ -92,11 +92,13 @@ def record_ended_runs(connection: Connection, notes: Iterable[RunNote]) -> None:
                 )
 
 
-def observe_cut_off_jobs(connection: Connection) -> None:
+def finish_cut_off_loads(connection: Connection) -> None:
     """
-    Write down the state of each job that a load left without its observation before it was cut off.
+    Make whole what loads that were cut off have left of jobs that no run will read again.
 
-    A job that is still listed is read again, and would get it. One that is gone by then would have none for ever.
+    Each table is merged in a transaction of its own. A job that is still listed is read again, with all that belongs to
+    it. One that is gone by then would lack the observation of its state for ever, or its row: then nothing is known of
+    it but some of its children, which go too.
     """
     if not has_table(connection, JOB_OBSERVATIONS.name) or not has_table(connection, "_dlt_loads"):
         return
@@ -122,3 +124,10 @@ def observe_cut_off_jobs(connection: Connection) -> None:
             )
         """
     )
+    for table in (JOB_ERRORS, JOB_LINKAGES, JOB_OBSERVATIONS):
+        connection.execute(
+            f"""
+            delete from {RAW_SCHEMA}.{table.name}
+            where (account, job_kind, job_id) not in (select account, job_kind, job_id from {RAW_SCHEMA}.{JOBS.name})
+            """
+        )
