@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test chaos docs format bench pins clean
+.PHONY: help demo test chaos year docs format bench pins clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test: $(READY) ## Format, lint, types, import directions, SQL style and tests
 chaos: $(READY) ## Kill 200 runs, then others with faults, in pairs, on a full disk; SEED=N repeats one
 	PYTHONPATH=tests $(BIN)/python -m chaos --kills 200 $(if $(SEED),--seed $(SEED))
 	PYTHONPATH=tests $(BIN)/python -m chaos --kills 60 $(if $(SEED),--seed $(SEED)) --faults --pairs --lose-working-directory --full-disk
+
+year: $(READY) ## Live through a year of a shop, and hold check to what went wrong; five minutes, Linux only
+	PYTHONPATH=tests $(BIN)/python tests/simulation/run_year.py build/year
 
 docs: $(READY) ## Write the generated parts of the documentation anew
 	PYTHONPATH=tests $(BIN)/python -m support.documents

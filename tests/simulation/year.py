@@ -160,7 +160,11 @@ def main(folder: Path, days: int, set_clock: Callable[[dt.datetime], None]) -> N
 
 
 def _set_clock(now: dt.datetime) -> None:
-    Path(os.environ["FAKETIME_TIMESTAMP_FILE"]).write_text(f"@{now:%Y-%m-%d %H:%M:%S}\n", encoding="ascii")
+    clock = Path(os.environ["FAKETIME_TIMESTAMP_FILE"])
+    new = clock.with_name("clock.new")
+    new.write_text(f"@{now:%Y-%m-%d %H:%M:%S}\n", encoding="ascii")
+    # At once: a file that is being written would let the time of the machine through.
+    new.replace(clock)
 
 
 if __name__ == "__main__":
