@@ -203,7 +203,7 @@ def run(
                 if is_of_earlier_contract(connection):
                     # With the views: those of the earlier contract read columns that are gone then.
                     apply_views(connection, **settings.of_views)
-                if lock.ended and not is_new:
+                if not is_new and any(not note.is_skipped for note in lock.ended):
                     finish_cut_off_loads(connection)
                 if watch is not None:
                     watch(outcomes)
