@@ -43,7 +43,7 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
     open_warehouse,
     warehouse_errors,
 )
-from klaviyo_jobs.warehouse.ledger import finish_cut_off_loads, record_ended_runs
+from klaviyo_jobs.warehouse.ledger import record_ended_runs
 from klaviyo_jobs.warehouse.load import load
 from klaviyo_jobs.warehouse.lock import RunLock
 from klaviyo_jobs.warehouse.migrations import is_of_earlier_contract
@@ -203,8 +203,6 @@ def run(
                 if is_of_earlier_contract(connection):
                     # With the views: those of the earlier contract read columns that are gone then.
                     apply_views(connection, **settings.of_views)
-                if not is_new and any(not note.is_skipped for note in lock.ended):
-                    finish_cut_off_loads(connection)
                 if watch is not None:
                     watch(outcomes)
                 replayed = replay_rejected(warehouse, working_directory, memory) if replays else None

@@ -1,8 +1,8 @@
 """
-Finish what runs that did not come to their end have left, and tell the ledger of them.
+Tell the ledger of runs that did not come to their end.
 
-In:     the notes that `lock.py` kept of killed, failed and skipped runs, and the jobs of loads that were cut off.
-Out:    rows of `klaviyo_raw.listings` whose column `error` says how each ended; the observations that are missing.
+In:     the notes that `lock.py` kept of killed, failed and skipped runs.
+Out:    rows of `klaviyo_raw.listings` whose column `error` says how each ended.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from klaviyo_jobs.model.tables import JOB_ERRORS, JOB_LINKAGES, JOB_OBSERVATIONS, JOBS, LISTINGS
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, transaction
+from klaviyo_jobs.model.tables import LISTINGS
+from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, transaction
 
 
 class RunNote(msgspec.Struct):
@@ -90,44 +90,3 @@ def record_ended_runs(connection: Connection, notes: Iterable[RunNote]) -> None:
                     """,
                     {**key, "error": note.ending, "since": note.since},
                 )
-
-
-def finish_cut_off_loads(connection: Connection) -> None:
-    """
-    Make whole what loads that were cut off have left of jobs that no run will read again.
-
-    Each table is merged in a transaction of its own. A job that is still listed is read again, with all that belongs to
-    it. One that is gone by then would lack the observation of its state for ever, or its row: then nothing is known of
-    it but some of its children, which go too.
-    """
-    if not has_table(connection, JOB_OBSERVATIONS.name) or not has_table(connection, "_dlt_loads"):
-        return
-    state = [name for name in JOB_OBSERVATIONS.schema.names if name in JOBS.schema.names and name not in JOBS.key]
-    state.remove("run_id")
-    names = ", ".join(state)
-    connection.execute(
-        f"""
-        insert into {RAW_SCHEMA}.{JOB_OBSERVATIONS.name} (account, job_kind, job_id, observed_at, {names}, run_id)
-        select account, job_kind, job_id, last_changed_at, {names}, run_id
-        from {RAW_SCHEMA}.{JOBS.name} as j
-        left join (
-            select account, job_kind, job_id, arg_max(struct_pack({names}), observed_at) as last_state
-            from {RAW_SCHEMA}.{JOB_OBSERVATIONS.name}
-            group by account, job_kind, job_id
-        ) using (account, job_kind, job_id)
-        where run_id not in (select load_id from {RAW_SCHEMA}._dlt_loads where status = 0)
-            and struct_pack({names}) is distinct from last_state
-            and not exists (
-                from {RAW_SCHEMA}.{JOB_OBSERVATIONS.name} as o
-                where o.account = j.account and o.job_kind = j.job_kind and o.job_id = j.job_id
-                    and o.observed_at >= j.last_changed_at
-            )
-        """
-    )
-    for table in (JOB_ERRORS, JOB_LINKAGES, JOB_OBSERVATIONS):
-        connection.execute(
-            f"""
-            delete from {RAW_SCHEMA}.{table.name}
-            where (account, job_kind, job_id) not in (select account, job_kind, job_id from {RAW_SCHEMA}.{JOBS.name})
-            """
-        )

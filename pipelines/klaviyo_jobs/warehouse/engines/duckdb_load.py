@@ -10,24 +10,28 @@ Why:    dlt copies each file into a table of a second schema and merges from the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import dlt
 import pyarrow.parquet as pq
 from dlt.common.destination import Destination, PreparedTableSchema
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
-from dlt.common.storages.load_package import LoadJobInfo
+from dlt.common.storages.load_package import LoadJobInfo, ParsedLoadJobFileName
 from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration, DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.sql_client import SqlClientBase
-from dlt.destinations.sql_jobs import SqlMergeFollowupJob
+from dlt.destinations.sql_jobs import SqlFollowupJob, SqlMergeFollowupJob
 
 from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.tables import JOB_LINKAGES, TOMBSTONE
 from klaviyo_jobs.warehouse.engines.duckdb import bounds_of
 
+# The names of a package's files of rows.
+_FILES: Final = "*.parquet"
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 _LINKAGE_VALUES: Final = [
@@ -95,7 +99,7 @@ class _Destination(dlt.destinations.duckdb):
 
 
 class _Client(DuckDbClient):
-    """A client for which a file is loaded by the merge that follows when all files of its table are there."""
+    """A client for which a file is loaded by the merge that follows when the files of all tables are there."""
 
     def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
         """No table has one in another schema."""
@@ -105,7 +109,7 @@ class _Client(DuckDbClient):
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:
         """Leave a Parquet file where it is; what else there is, such as the merge itself, is run."""
-        if table["write_disposition"] == "merge" and file_path.endswith(".parquet"):
+        if table["write_disposition"] == "merge" and Path(file_path).match(_FILES):
             return _File(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
 
@@ -114,11 +118,19 @@ class _Client(DuckDbClient):
         table_chain: Sequence[PreparedTableSchema],
         completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
     ) -> list[FollowupJobRequest]:
-        """Merge the files of a table: those of the completed jobs, which dlt keeps until the package is done."""
+        """Merge the files of all tables at once, when those of the last table are there; dlt keeps them until then."""
         if table_chain[0]["write_disposition"] != "merge":
             return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
-        files = [job.file_path for job in completed_table_chain_jobs or () if job.file_path.endswith(".parquet")]
-        return [_MergeOfFiles.of(files).from_table_chain(table_chain, self.sql_client)]
+        of_table = [Path(job.file_path) for job in completed_table_chain_jobs or ()]
+        package = of_table[0].parent.parent
+        open_names = {path.name for state in ("new_jobs", "started_jobs") for path in (package / state).glob(_FILES)}
+        if open_names - {path.name for path in of_table}:
+            return []
+        files: defaultdict[str, list[str]] = defaultdict(list)
+        for path in sorted({*(package / "completed_jobs").glob(_FILES), *of_table}):
+            files[ParsedLoadJobFileName.parse(path.name).table_name].append(str(path))
+        tables = [self.prepare_load_table(name) for name in files]
+        return [_MergeOfPackage.of(files).from_table_chain(tables, self.sql_client)]
 
 
 class _File(RunnableLoadJob, HasFollowupJobs):
@@ -132,6 +144,31 @@ class _File(RunnableLoadJob, HasFollowupJobs):
         """Do nothing."""
 
 
+class _MergeOfPackage(SqlFollowupJob):
+    """
+    The merges of all tables in one transaction.
+
+    dlt merges each table in one of its own: of a job that leaves the API between a kill and the next run, some tables
+    would tell, and others never.
+    """
+
+    files: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, files: Mapping[str, Sequence[str]]) -> type[_MergeOfPackage]:
+        """Return the merge of these *files*, by table: dlt makes its SQL in a method of the class."""
+        return type(cls.__name__, (cls,), {"files": files})
+
+    @classmethod
+    def generate_sql(cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]) -> list[str]:
+        """Return the statements of the merges of *table_chain*, which here are all tables of the package."""
+        return [
+            statement
+            for table in table_chain
+            for statement in _MergeOfFiles.of(cls.files[str(table["name"])]).generate_sql([table], sql_client)
+        ]
+
+
 class _MergeOfFiles(SqlMergeFollowupJob):
     """dlt's merge, which reads Parquet files where dlt would read a table that it has copied them into."""
 
@@ -139,7 +176,7 @@ class _MergeOfFiles(SqlMergeFollowupJob):
 
     @classmethod
     def of(cls, files: Sequence[str]) -> type[_MergeOfFiles]:
-        """Return the merge of these *files*: dlt makes its SQL in a method of the class."""
+        """Return the merge of these *files*."""
         return type(cls.__name__, (cls,), {"files": files})
 
     @classmethod
