@@ -18,7 +18,7 @@ from pathlib import Path
 
 import duckdb
 
-from simulation.year import FIRST, TROUBLES
+from simulation.year import FIRST, TROUBLES, faketime_of
 
 FAKETIME = "libfaketime==3.0.1"
 ROOT = Path(__file__).parents[2]
@@ -38,13 +38,12 @@ def main(folder: Path, days: int = 365) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for old in ("year.duckdb", "year.duckdb.wal", "year.duckdb.lock"):
         (folder / old).unlink(missing_ok=True)
-    clock = folder.resolve() / "clock"
-    clock.write_text(f"@{FIRST:%Y-%m-%d %H:%M:%S}\n", encoding="ascii")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("SOURCES__")},
         "PYTHONPATH": str(ROOT / "tests"),
         "LD_PRELOAD": str(library_in(folder / "faketime")),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        # Not a file: while one thread reads that, libfaketime gives the machine's time to the others.
+        "FAKETIME": faketime_of(FIRST),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",

@@ -3,8 +3,9 @@ Live through a year of a shop, one run and one check a day, in a process whose c
 
     python -m simulation.year FOLDER DAYS < nothing
 
-The clock is that of libfaketime, which the process is started with: Python, DuckDB and the sandbox all read it. Prints
-one JSON object a day: its number, the exit codes of run and check, and the breaches by check and kind.
+The clock is that of libfaketime, which the process is started with and which reads FAKETIME each time it is asked:
+Python, DuckDB and the sandbox all have it. Prints one JSON object a day: its number, the exit codes of run and check,
+and the breaches by check and kind.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,7 +136,7 @@ def called(*arguments: str) -> tuple[int, str]:
     return code, printed.getvalue()
 
 
-def main(folder: Path, days: int, set_clock: Callable[[dt.datetime], None]) -> None:
+def main(folder: Path, days: int) -> None:
     """Live *days* days, and tell of each."""
     chance = random.Random(1)
     with Sandbox() as sandbox:
@@ -146,11 +146,11 @@ def main(folder: Path, days: int, set_clock: Callable[[dt.datetime], None]) -> N
         os.environ.update({f"{prefix}{name}": value for name, value in settings.items()})
         for day in range(days):
             now = FIRST + dt.timedelta(days=day)
-            set_clock(now)
+            os.environ["FAKETIME"] = faketime_of(now)
             live(sandbox, day, now, chance)
             of_run, _ = called("run")
             # What the run of the day before has seen is a day ago by now, however long each of them took.
-            set_clock(now + dt.timedelta(minutes=30))
+            os.environ["FAKETIME"] = faketime_of(now + dt.timedelta(minutes=30))
             of_check, printed = called("check", "--json")
             findings = json.loads(printed)["findings"] if printed else None
             breaches = [(each["check"], each["job_kind"]) for each in findings or () if each["is_breached"]]
@@ -159,13 +159,10 @@ def main(folder: Path, days: int, set_clock: Callable[[dt.datetime], None]) -> N
             sys.stdout.flush()
 
 
-def _set_clock(now: dt.datetime) -> None:
-    clock = Path(os.environ["FAKETIME_TIMESTAMP_FILE"])
-    new = clock.with_name("clock.new")
-    new.write_text(f"@{now:%Y-%m-%d %H:%M:%S}\n", encoding="ascii")
-    # At once: a file that is being written would let the time of the machine through.
-    new.replace(clock)
+def faketime_of(now: dt.datetime) -> str:
+    """Return what libfaketime takes for "it is *now*, and time goes on"."""
+    return f"@{now:%Y-%m-%d %H:%M:%S}"
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), _set_clock)
+    main(Path(sys.argv[1]), int(sys.argv[2]))
