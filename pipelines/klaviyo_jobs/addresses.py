@@ -17,6 +17,11 @@ _DISGUISE: Final = re.compile(r"[\\\s\x00-\x1f\x7f]")
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 
 
+def is_disguised(url: str) -> bool:
+    """Tell whether *url* has characters by which two readers may see two hosts in it."""
+    return _DISGUISE.search(url) is not None
+
+
 def origin_of(url: str) -> tuple[str, str, int]:
     """
     Return scheme, host and port of *url*, the default port filled in, as the HTTP library will see them.
@@ -24,7 +29,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
     Raises:
         ValueError: *url* is no absolute http(s) address, or is written so that two readers may see two hosts in it.
     """
-    if _DISGUISE.search(url):
+    if is_disguised(url):
         raise ValueError(f"{url!r} has characters that no address has")
     parts = parse_url(url)
     default_port = {"http": 80, "https": 443}.get(parts.scheme or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 import klaviyo_jobs
 from klaviyo_jobs.api.client import Meter
-from klaviyo_jobs.errors import SettingError
+from klaviyo_jobs.errors import SettingError, UnavailableError
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.settings import NetworkSettings
 from klaviyo_sandbox import Fault, Sandbox
@@ -32,6 +33,29 @@ def test_a_body_without_bounds_is_not_read_to_its_end(sandbox: Sandbox, fault: s
 
     assert answer.body["data"] == []
     assert len(sandbox.requests) == 2
+
+
+def test_a_body_that_stays_too_large_is_asked_for_once_more(sandbox: Sandbox) -> None:
+    """The next answer is likely to be as large."""
+    sandbox.faults.append(Fault("huge-body", "4"))
+    meter = Meter()
+
+    with pytest.raises(UnavailableError, match=r"larger than 1 MiB; gave up after 2 attempts\.") as caught:
+        fetch(client_of(sandbox, max_body_bytes=2**20), meter=meter)
+
+    assert meter.request_count == 2
+    assert caught.value.next_step is not None
+    assert caught.value.next_step.endswith("if it is Klaviyo that answers, raise `max_body_bytes`.")
+
+
+def test_a_byte_order_mark_is_left_out(sandbox: Sandbox) -> None:
+    """Some proxies and editors put one before a text; it means nothing."""
+    sandbox.world.replay_list("item-create", codecs.BOM_UTF8 + b'{"data": []}')
+
+    answer = fetch(client_of(sandbox))
+
+    assert answer.body["data"] == []
+    assert len(sandbox.requests) == 1
 
 
 @pytest.mark.parametrize("setting", [{"max_body_bytes": 0}, {"backoff_seconds": -0.1}])

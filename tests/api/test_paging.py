@@ -81,11 +81,12 @@ def test_every_request_is_a_get_with_the_revision(sandbox: Sandbox) -> None:
         {"data": [], "links": {}},
         {"data": [], "links": None},
         {"data": []},
+        {"data": [], "links": {"next": ""}},
     ],
-    ids=["null", "absent", "no links", "links null", "links absent"],
+    ids=["null", "absent", "no links", "links null", "links absent", "empty"],
 )
 def test_a_listing_ends_where_there_is_no_next_link(sandbox: Sandbox, body: object) -> None:
-    """Null and absent mean the same."""
+    """Null, absent and empty mean the same."""
     sandbox.world.replay_list(KIND.name, body)
 
     pages, error = read(sandbox)
@@ -189,12 +190,12 @@ def test_a_link_to_another_origin_is_not_followed(sandbox: Sandbox, other: Sandb
         "http://{foreign}\\@{own}{path}",
         "http://{own}.{foreign}{path}",
         "//{foreign}{path}",
-        "{path}?page%5Bcursor%5D=b",
+        "/\\{foreign}{path}",
         "http://[{path}",
         "http://127.0.0.1:99999{path}",
         "ftp://{own}{path}",
-        "",
         "not a link",
+        "another-endpoint?page%5Bcursor%5D=b",
     ],
 )
 def test_a_link_that_is_not_below_the_configured_origin_is_not_followed(
@@ -246,6 +247,46 @@ def test_a_body_that_is_no_page_is_an_error_and_no_empty_listing(sandbox: Sandbo
 
     assert isinstance(error, UnavailableError)
     assert pages == []
+
+
+def test_a_page_of_another_shape_is_asked_for_once_more_and_named(sandbox: Sandbox) -> None:
+    """What is whole and wrong is likely to come again: half a minute of attempts would change nothing."""
+    sandbox.world.replay_list(KIND.name, {"data": {"items": []}})
+
+    _, error = read(sandbox)
+
+    assert len(sandbox.requests) == 2
+    assert error is not None
+    assert error.headline == (
+        f"UnavailableError: item-create, page 1: {sandbox.base_url} answered 200 with JSON of another shape than the "
+        "API's (Expected `array`, got `object` - at `$.data`); gave up after 2 attempts."
+    )
+    assert error.next_step == (
+        "check `base_url`, and what stands between it and this machine; if it is Klaviyo that answers, try another "
+        "`revision`."
+    )
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "{path}?page%5Bcursor%5D=b",
+        "?page%5Bcursor%5D=b",
+        "catalog-item-bulk-create-jobs?page%5Bcursor%5D=b",
+        "//{own}{path}?page%5Bcursor%5D=b",
+    ],
+    ids=["path", "query", "name", "host"],
+)
+def test_a_link_may_be_relative_to_its_page(sandbox: Sandbox, link: str) -> None:
+    """As in any document: what is left out is that of the page."""
+    url = link.format(own=sandbox.base_url.removeprefix("http://"), path=PATH)
+    sandbox.world.replay_list(KIND.name, {"data": [job_object("J1")], "links": {"next": url}})
+    sandbox.world.replay_list(KIND.name, {"data": [job_object("J2")]}, cursor="b")
+
+    pages, error = read(sandbox)
+
+    assert error is None
+    assert ids_on(pages) == ["J1", "J2"]
 
 
 def test_a_job_that_moves_to_the_next_page_is_yielded_twice(sandbox: Sandbox) -> None:

@@ -18,6 +18,8 @@ from klaviyo_jobs.api.body import first_detail, printable
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, RevisionError, StatusError
 from klaviyo_jobs.model.revisions import DEFAULT_REVISION
 
+# What a server says of what it cannot do, and not of how it fares: 501 Not Implemented, 505 HTTP Version Not Supported.
+_LASTING: Final = (501, 505)
 UNUSED: Final = "nothing of this answer was used."
 
 
@@ -30,16 +32,27 @@ class FailedAttemptError(Exception):
         retry_after: Seconds that the API asks to wait.
         is_throttled: Whether it answered 429.
         is_silence: Whether it did not answer at all.
+        is_lasting: Whether the next answer is likely to be the same: one more attempt is all it is worth.
+        next_step: What to do if it is; None for what is to be done after any failure.
     """
 
     def __init__(
-        self, problem: str, *, retry_after: float | None = None, is_throttled: bool = False, is_silence: bool = False
+        self,
+        problem: str,
+        *,
+        retry_after: float | None = None,
+        is_throttled: bool = False,
+        is_silence: bool = False,
+        is_lasting: bool = False,
+        next_step: str | None = None,
     ) -> None:
         super().__init__(problem)
         self.problem = problem
         self.retry_after = retry_after
         self.is_throttled = is_throttled
         self.is_silence = is_silence
+        self.is_lasting = is_lasting
+        self.next_step = next_step
 
 
 def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAttemptError | None:
@@ -50,6 +63,7 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAt
         f"answered {status}{first_detail(body)}",
         retry_after=parse_retry_after(headers.get("Retry-After")),
         is_throttled=status == 429,
+        is_lasting=status in _LASTING,
     )
 
 

@@ -7,6 +7,7 @@ Out:    its bytes; what a decoder makes of them; the first thing that an error b
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -32,7 +33,7 @@ _CHUNK_BYTES: Final = 256 * 1024
 
 
 class BodyError(Exception):
-    """An answer whose body cannot be used: cut, too large, or not the JSON it should be."""
+    """An answer whose body is too large to be used."""
 
 
 class _ErrorSource(msgspec.Struct):
@@ -53,6 +54,7 @@ class _ErrorBody(msgspec.Struct):
 
 # Made here and not where it is used: msgspec finds out about a type when it first meets it, and two threads that do so
 # at one time end the process with a segmentation fault.
+_decode_any: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_error_body: Final = msgspec.json.Decoder(_ErrorBody).decode
 
 
@@ -76,9 +78,11 @@ def decode_leniently(body: bytes, decode: Callable[[bytes], T]) -> T:
     """
     Decode *body*; a text that only a lenient reader takes for JSON is repaired first.
 
-    Half a surrogate pair and bytes that are no UTF-8 become a replacement character, NaN and Infinity become strings,
-    and so does what is nested without end; so that one odd value costs at most the record it is in.
+    A byte-order mark is left out, half a surrogate pair and bytes that are no UTF-8 become a replacement character, NaN
+    and Infinity become strings, and so does what is nested without end; so that one odd value costs at most the record
+    it is in.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)
     try:
         body.decode()
         return decode(body)
@@ -88,6 +92,15 @@ def decode_leniently(body: bytes, decode: Callable[[bytes], T]) -> T:
             return decode(repaired)
         except (msgspec.DecodeError, RecursionError):
             raise error from None
+
+
+def is_json(body: bytes) -> bool:
+    """Tell whether *body* is JSON from its first byte to its last, whatever it says."""
+    try:
+        _decode_any(body.removeprefix(codecs.BOM_UTF8))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _repaired(text: str) -> str:

@@ -4,7 +4,8 @@ Read one account: send a GET until it is answered or given up, within the limits
 In:     a path or a link of the configured origin.
 Out:    `Answer`: the decoded body, when it arrived, and its headers.
 Waits:  429, 5xx, connection errors, timeouts and bodies that cannot be decoded are tried again, never before
-        `Retry-After` has passed; every wait and the number of attempts are bounded, and `close` ends all of them.
+        `Retry-After` has passed; what is whole and of another shape only once. Every wait and the number of attempts
+        are bounded, and `close` ends all of them.
 Key:    added to requests for the configured origin only; redirects are not followed.
 """
 
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Generic, NamedTuple
+from typing import Final, Generic, NamedTuple
 
 import msgspec
 import pendulum
@@ -24,7 +25,7 @@ import requests
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from klaviyo_jobs.api.answers import UNUSED, FailedAttemptError, error_of, failure_of, network_reason, parse_retry_after
-from klaviyo_jobs.api.body import BodyError, T, decode_leniently, read_body
+from klaviyo_jobs.api.body import BodyError, T, decode_leniently, is_json, read_body
 from klaviyo_jobs.api.deadline import Deadline
 from klaviyo_jobs.api.ending import Ending
 from klaviyo_jobs.api.pacing import Budget
@@ -36,6 +37,9 @@ from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, UnavailableEr
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.kinds import KINDS, JobKind, RateLimit
 from klaviyo_jobs.settings import ApiKey, NetworkSettings
+
+_LATER: Final = "run again later; if it lasts, check `base_url`, the network and https://status.klaviyo.com."
+_CHECK_ORIGIN: Final = "check `base_url`, and what stands between it and this machine"
 
 
 @dataclass(slots=True)
@@ -234,7 +238,11 @@ class Client:
                     body = read_body(response, self.network.max_body_bytes)
                     received_at = pendulum.now("UTC")
             except BodyError as error:
-                raise FailedAttemptError(f"answered with a body that is {error}") from None
+                raise FailedAttemptError(
+                    f"answered with a body that is {error}",
+                    is_lasting=True,
+                    next_step=f"{_CHECK_ORIGIN}; if it is Klaviyo that answers, raise `max_body_bytes`.",
+                ) from None
             except (requests.RequestException, Urllib3Error, OSError, ValueError, AttributeError) as error:
                 if not limit.is_over:
                     if not isinstance(error, requests.RequestException | Urllib3Error | OSError):
@@ -281,8 +289,14 @@ class Client:
                     data=UNUSED,
                     next_step="check `base_url`, and whether a proxy or a sign-in page stands in between.",
                 ) from None
+            is_whole = is_json(received.body)
+            found = "JSON of another shape than the API's" if is_whole else "a body that is not the API's JSON"
             raise FailedAttemptError(
-                f"answered 200 with a body that is not the API's JSON ({undecodable})"
+                f"answered 200 with {found} ({undecodable})",
+                is_lasting=is_whole,
+                next_step=f"{_CHECK_ORIGIN}; if it is Klaviyo that answers, try another `revision`."
+                if is_whole
+                else None,
             ) from undecodable
         self._findings.has_answered = True
         return answer
@@ -305,7 +319,7 @@ class Client:
             error = UnavailableError(
                 f"{where}: {self.base_url} {failure.problem}; {given_up.reason}.",
                 data=UNUSED,
-                next_step="run again later; if it lasts, check `base_url`, the network and https://status.klaviyo.com.",
+                next_step=failure.next_step or _LATER,
             )
             if given_up.is_closing:
                 self._findings.closed[kind.rate_limit] = error

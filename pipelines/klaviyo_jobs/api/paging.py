@@ -3,7 +3,7 @@ Follow one listing of bulk jobs from its first page to its last.
 
 In:     a job kind from `kinds`, and how long a list may be, from `values`.
 Out:    pages in the order served; `data` holds the JSON of each resource object, untouched.
-Ends:   when `links.next` is absent or null. An empty page is not an end.
+Ends:   when `links.next` is absent, null or empty. An empty page is not an end.
         A cursor that is refused starts it again, once.
 Source: Klaviyo API, revision 2026-07-15, "Get Bulk Create Catalog Items Jobs" and its eight siblings.
 """
@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 import pendulum
 
-from klaviyo_jobs.addresses import origin_of
+from klaviyo_jobs.addresses import is_disguised, origin_of
 from klaviyo_jobs.api.client import Answer, Client, Meter
 from klaviyo_jobs.errors import PagingError, StatusError
 from klaviyo_jobs.log import LOGGER
@@ -102,14 +103,29 @@ def iter_pages(client: Client, kind: JobKind, meter: Meter) -> Iterator[Page]:
             page = Page(number, url, answer.body.data, answer.received_at)
             followed.add(url)
             problem = None
-            if answer.body.links is not None and answer.body.links.next is not None:
-                url = answer.body.links.next
+            if answer.body.links is not None and (link := answer.body.links.next):
+                url = _absolute(link, url)
                 problem = _problem_of_next(client, kind, number, url, followed)
                 if problem is None:
                     coming = ahead.submit(fetch, number + 1, url).result
             yield page
             if problem is not None:
                 raise problem
+
+
+def _absolute(link: str, page: str) -> str:
+    """
+    Return where *link* of *page* leads: it may be relative.
+
+    What has no plain reading, or would be another endpoint's, stays as it is and is refused.
+    """
+    try:
+        if is_disguised(link) or urlsplit(link).scheme:
+            return link
+        absolute = urljoin(page, link)
+        return absolute if urlsplit(absolute).path == urlsplit(page).path else link
+    except ValueError:
+        return link
 
 
 def _problem_of_next(client: Client, kind: JobKind, number: int, url: str, followed: set[str]) -> PagingError | None:

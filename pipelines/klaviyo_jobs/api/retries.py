@@ -17,6 +17,8 @@ from klaviyo_jobs.settings import NetworkSettings
 
 # A host that has not answered once is more likely wrong than busy.
 FIRST_CONTACT_ATTEMPTS: Final = 5
+# An answer that is whole and wrong may have been a slip, once.
+LASTING_ATTEMPTS: Final = 2
 
 
 class GivenUpError(Exception):
@@ -61,6 +63,8 @@ class Retries:
         most_attempts = self._network.max_attempts
         if failure.is_silence and is_first_contact:
             most_attempts = min(most_attempts, FIRST_CONTACT_ATTEMPTS)
+        if failure.is_lasting:
+            most_attempts = min(most_attempts, LASTING_ATTEMPTS)
         if attempt >= most_attempts:
             raise GivenUpError(f"gave up after {attempt} attempts")
         wait = self._draw_wait(attempt, failure.retry_after or 0.0)

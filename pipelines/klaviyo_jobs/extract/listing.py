@@ -26,11 +26,11 @@ from klaviyo_jobs.api.client import CONNECTIONS, Answer, Client, Meter
 from klaviyo_jobs.api.paging import Page, iter_pages
 from klaviyo_jobs.errors import ClosedError, KeyRefusedError, KlaviyoJobsError, StatusError
 from klaviyo_jobs.extract.known_jobs import KnownJobs, ListingKey
+from klaviyo_jobs.extract.pending import Change, Pending
 from klaviyo_jobs.extract.questions import KnownJob
 from klaviyo_jobs.extract.rows import (
     Row,
     RowContext,
-    SeenJob,
     rank_of,
     row_of_listing,
     rows_of_jobs,
@@ -42,17 +42,12 @@ from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.content import hash_of, record_hash
 from klaviyo_jobs.model.kinds import JobKind
 from klaviyo_jobs.model.parse import DetailBody, decode_detail, parse_detail, parse_page
-from klaviyo_jobs.model.records import Fault, Job, Observation, Parsed, Resource
+from klaviyo_jobs.model.records import Fault, Job, Parsed
 from klaviyo_jobs.model.tables import ENTITY_TABLES, JOBS, LISTINGS, REJECTED_RECORDS
 
 # The ledger's row is no Arrow table: to make one in a thread beside others takes a millisecond, like one of all rows.
 Batch = dict[str, pa.Table | Row]
 
-# A batch costs dlt a few milliseconds whatever its size, and its rows stay in memory until it is full.
-BATCH_JOBS: Final = 1000
-BATCH_CHILDREN: Final = 100_000
-# An included resource takes as much memory as so many linkages.
-RESOURCE_WEIGHT: Final = 8
 # Seconds that an answer may take before the threads that read details no longer fill the burst limit.
 _ANSWER_SECONDS: Final = 0.35
 
@@ -135,54 +130,6 @@ class ListingOutcome(ListingCounts):
         }
 
 
-@dataclass(slots=True)
-class _Change:
-    """A job that is new or changed: how it was last read, and what the warehouse knew of it before."""
-
-    job: Job
-    read_at: dt.datetime
-    known: KnownJob | None
-    last_observation: Observation | None
-    detail_read_at: dt.datetime | None = None
-
-    def seen(self) -> SeenJob:
-        """Return what is to be written of the job."""
-        known = self.known
-        is_same = known is not None and known.is_same(self.job)
-        return SeenJob(
-            job=self.job,
-            read_at=self.read_at,
-            first_seen_at=known.first_seen_at if known else self.read_at,
-            last_changed_at=known.last_changed_at if known and is_same else self.read_at,
-            # The detail of an unchanged job, read by an earlier run, is still that of the job.
-            detail_read_at=self.detail_read_at or (known.detail_read_at if known and is_same else None),
-            is_observed=self.job.observation != self.last_observation,
-        )
-
-
-@dataclass(slots=True)
-class _Pending:
-    """What is read and not yet handed on."""
-
-    seen: list[SeenJob] = field(default_factory=list)
-    resources: dict[str, tuple[str, Resource]] = field(default_factory=dict)
-    rejected: dict[str, tuple[str, Fault]] = field(default_factory=dict)
-    child_count: int = 0
-
-    def add(self, seen: SeenJob) -> None:
-        self.seen.append(seen)
-        self.child_count += len(seen.job.errors) + len(seen.job.linkages)
-
-    def add_resource(self, job_id: str, resource: Resource) -> None:
-        other = self.resources.get(resource.resource_id)
-        if other is None or rank_of(*other) < rank_of(job_id, resource):
-            self.resources[resource.resource_id] = job_id, resource
-
-    def is_full(self) -> bool:
-        weight = self.child_count + RESOURCE_WEIGHT * len(self.resources)
-        return len(self.seen) >= BATCH_JOBS or weight >= BATCH_CHILDREN
-
-
 class ListingReader:
     """
     Reads one listing, once.
@@ -200,7 +147,10 @@ class ListingReader:
         self._is_full = listing.is_full
         self._context = context
         self._known = known
-        self._pending = _Pending()
+        self._pending = Pending()
+        # What was found new or changed and is not yet handed on, and the ids of what was.
+        self._changes: dict[str, Change] = {}
+        self._written_ids: set[str] = set()
         self._seen_ids: set[str] = set()
         self._rejected_hashes: set[str] = set()
         self._may_conclude_absence = True
@@ -229,7 +179,7 @@ class ListingReader:
             if not isinstance(error, KeyRefusedError):  # the client has said so, once for all listings
                 LOGGER.warning("%s: %s", self.outcome.name, error.headline)
         if self._pending.seen or self._pending.rejected:
-            yield self._flush()
+            yield self._flush(is_last=True)
         if self.outcome.is_complete and self._may_conclude_absence:
             yield from self._iter_vanished()
         yield {LISTINGS.name: self._ledger_row(started_at)}
@@ -249,13 +199,13 @@ class ListingReader:
     def _iter_listed(self) -> Iterator[Batch]:
         for page in iter_pages(self._client, self._kind, self.outcome):
             for change in self._changes_on(page):
-                self._pending.add(change.seen())
+                self._add(change)
             if self._pending.is_full():
                 yield self._flush()
 
     def _iter_with_details(self) -> Iterator[Batch]:
         """Read details while the listing goes on, a bounded number at once, and keep the order of the listing."""
-        under_way: deque[tuple[_Change, Future[Answer[DetailBody]]]] = deque()
+        under_way: deque[tuple[Change, Future[Answer[DetailBody]]]] = deque()
         threads = min(CONNECTIONS, 1 + int(self._client.limit_of(self._kind).burst * _ANSWER_SECONDS))
         with ThreadPoolExecutor(threads, thread_name_prefix=f"details-{self._kind.name}") as pool:
             try:
@@ -271,16 +221,16 @@ class ListingReader:
                 while under_way:
                     self._finish(*under_way.popleft())
 
-    def _changes_on(self, page: Page) -> list[_Change]:
+    def _changes_on(self, page: Page) -> list[Change]:
         """Return the jobs of *page* that are new to the warehouse or differ from what it knows."""
         to_parse = [(index, raw) for index, raw in enumerate(page.data) if not self._is_kept(raw)]
         parsed = parse_page(self._kind, to_parse)
         # A record that cannot be read may be any job.
         self._may_conclude_absence &= len(parsed.jobs) == len(to_parse)
-        # The list may move while it is read, and show a job on two pages.
-        jobs = {job.job_id: job for job in reversed(parsed.jobs) if job.job_id not in self._seen_ids}
+        # The list may move while it is read, and show a job twice: the last counts.
+        jobs = {job.job_id: job for job in parsed.jobs}
         known = self._known.find(list(jobs))
-        changed = [job for job in reversed(jobs.values()) if not self._is_unchanged(job, known.get(job.job_id))]
+        changed = [job for job in jobs.values() if self._is_news(job, known.get(job.job_id))]
         # What cannot be read of a job that has not changed was rejected when it was read.
         to_write = {None, *(job.job_id for job in changed)}
         parsed.faults = [fault for fault in parsed.faults if fault.job_id in to_write]
@@ -288,13 +238,20 @@ class ListingReader:
         self._seen_ids.update(jobs)
         self.outcome.page_count = page.number
         self.outcome.job_count = len(self._seen_ids)
-        self.outcome.changed_count += len(changed)
+        self.outcome.changed_count += sum(job.job_id not in self._changes for job in changed)
         # What the job's row says is not enough: a load that was cut off may have left a later observation.
         observations = {
             **{job_id: before.state.observation for job_id, before in known.items() if before.is_settled},
             **self._known.last_observations([job.job_id for job in changed]),
         }
-        return [_Change(job, page.received_at, known.get(job.job_id), observations.get(job.job_id)) for job in changed]
+        changes = {
+            job.job_id: Change(
+                job, page.received_at, known.get(job.job_id), observations.get(job.job_id), job.content_hash
+            )
+            for job in changed
+        }
+        self._changes |= changes
+        return list(changes.values())
 
     def _is_kept(self, raw: msgspec.Raw) -> bool:
         """Tell by its bytes whether the warehouse has the job as it is, and note that it was seen."""
@@ -305,6 +262,13 @@ class ListingReader:
             return False
         self._seen_ids.add(job_id)
         return True
+
+    def _is_news(self, job: Job, known: KnownJob | None) -> bool:
+        """Tell whether the job is to be written: new or changed, be it since an earlier page."""
+        if (before := self._changes.get(job.job_id)) is not None:
+            return before.listed_as != job.content_hash
+        # What is handed on cannot be taken back: the next run sees that it has changed since.
+        return job.job_id not in self._written_ids and not self._is_unchanged(job, known)
 
     def _is_unchanged(self, job: Job, known: KnownJob | None) -> bool:
         """Tell whether the warehouse knows the job as it is, so that there is nothing to read or write."""
@@ -328,7 +292,7 @@ class ListingReader:
     def _detail_path(self, job_id: str) -> str:
         return f"{self._kind.list_path}/{quote(job_id, safe='')}"
 
-    def _finish(self, change: _Change, detail: Future[Answer[DetailBody]]) -> None:
+    def _finish(self, change: Change, detail: Future[Answer[DetailBody]]) -> None:
         """Take the detail's word for the job, or the listing's where the detail cannot be had."""
         job_id = change.job.job_id
         try:
@@ -360,7 +324,12 @@ class ListingReader:
                 change.job, change.read_at = job, answer.received_at
             for resource in parsed.resources:
                 self._pending.add_resource(job_id, resource)
-        self._pending.add(change.seen())
+        self._add(change)
+
+    def _add(self, change: Change) -> None:
+        """Take a change in, unless the job was handed on while the detail of its later state was read."""
+        if change.job.job_id not in self._written_ids:
+            self._pending.add(change.seen())
 
     def _keep_faults(self, parsed: Parsed, endpoint: str) -> None:
         self.outcome.unmodelled |= parsed.unmodelled
@@ -371,9 +340,13 @@ class ListingReader:
                 self._pending.rejected[key] = f"GET {endpoint}", fault
         self.outcome.rejected_count = len(self._rejected_hashes)
 
-    def _flush(self) -> Batch:
-        pending, self._pending = self._pending, _Pending()
-        batch = rows_of_jobs(self._context, pending.seen)
+    def _flush(self, *, is_last: bool = False) -> Batch:
+        pending = self._pending
+        self._pending = Pending() if is_last else pending.keep_back()
+        self._written_ids.update(pending.seen)
+        for job_id in pending.seen:
+            del self._changes[job_id]
+        batch = rows_of_jobs(self._context, list(pending.seen.values()), pending.superseded)
         if pending.resources:
             table = ENTITY_TABLES[self._kind.entity.plural]
             ranks = self._known.find_ranks(table, list(pending.resources))

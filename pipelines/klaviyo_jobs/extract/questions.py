@@ -25,9 +25,9 @@ from klaviyo_jobs.model.records import Job, Observation, State, time_of
 from klaviyo_jobs.model.tables import JOBS, TIME, Table
 
 # Statuses after which a job does not change any more; any other, known or not, may still move.
-_FINISHED: Final = ("complete", "cancelled")
+FINISHED: Final = ("complete", "cancelled")
 # Of a job, called j: a complete listing that does not show it tells that it has vanished.
-MAY_MOVE: Final = "j.vanished_at is null and j.status not in ({})".format(", ".join(f"'{each}'" for each in _FINISHED))
+MAY_MOVE: Final = "j.vanished_at is null and j.status not in ({})".format(", ".join(f"'{each}'" for each in FINISHED))
 
 # How many values one question names: engines bound the length of a statement.
 _VALUES_AT_ONCE: Final = 1000

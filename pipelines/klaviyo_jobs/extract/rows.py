@@ -76,15 +76,19 @@ class SeenJob:
     is_observed: bool = True
 
 
-def rows_of_jobs(context: RowContext, seen: Sequence[SeenJob]) -> dict[str, pa.Table]:
+def rows_of_jobs(
+    context: RowContext, seen: Sequence[SeenJob], superseded: Sequence[SeenJob] = ()
+) -> dict[str, pa.Table]:
     """
     Return the rows of *seen* jobs: their own, those of their errors and linkages, and their observations.
+
+    Of *superseded* reads nothing is left but their observations.
 
     A job without errors (or linkages) gets one tombstone row in their place: earlier ones may be stored, be it by a
     load that was cut off and of which nothing else tells.
     """
     jobs = [reading.job for reading in seen]
-    observed = [reading for reading in seen if reading.is_observed]
+    observed = [*superseded, *(reading for reading in seen if reading.is_observed)]
     zone = zone_of(context.reporting_timezone)
     return {
         JOBS.name: _arrow(
