@@ -1,9 +1,9 @@
 -- klaviyo.entity_history: what bulk jobs did to an item, a variant or a category, one after the other.
--- Grain:  one row per (account, related_type, related_id, job_kind, job_id, result).
+-- Grain:  one row per (account, job_kind, job_id, result, position).
 -- Reads:  klaviyo_raw.job_linkages, klaviyo_raw.job_errors, klaviyo_raw.jobs, klaviyo.job_kinds.
 -- Times:  at_utc is the creation of the job: nobody is told when an operation was done.
--- Rule:   a job lists what it has succeeded with so far, and errors that may name what failed. One that names an entity
---         in both has two rows.
+-- Rule:   a job lists what it has succeeded with so far, and errors that may name what failed. An entity has a row for
+--         each success that lists it (there is one, unless a job lists it twice), and one for its errors in a job.
 -- Nulls:  external_id of an id that holds none; detail of a success, and of an error without; at_utc if the job is
 --         missing.
 -- Left out: errors that do not name the resource that failed.
@@ -16,11 +16,11 @@ results as (
         account,
         job_kind,
         job_id,
+        position,
         related_id,
         'succeeded' as result,
         null as detail
     from klaviyo_raw.job_linkages
-    group by account, job_kind, job_id, related_id
 
     union all
 
@@ -28,6 +28,7 @@ results as (
         account,
         job_kind,
         job_id,
+        min(position) as position,
         related_id,
         'failed' as result,
         arg_min(detail, position) as detail
@@ -48,6 +49,7 @@ joined as (
         kinds.entity,
         kinds.operation,
         results.result,
+        results.position,
         results.detail
     from results
     left join klaviyo_raw.jobs as jobs
@@ -82,5 +84,7 @@ comment on column klaviyo.entity_history.operation is
 'What it was to do: create, update or delete.';
 comment on column klaviyo.entity_history.result is
 'succeeded or failed.';
+comment on column klaviyo.entity_history.position is
+'Its place among the successes of the job, or the first one among its errors, counted from 0.';
 comment on column klaviyo.entity_history.detail is
 'What went wrong, in particular; the first error that names the resource.';

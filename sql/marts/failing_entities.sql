@@ -14,9 +14,21 @@ with
 
 errors as (
     select
-        errors.*,
+        errors.account,
         kinds.entity,
-        kinds.operation
+        errors.related_id,
+        errors.job_kind,
+        errors.job_id,
+        kinds.operation,
+        kinds.resource_type,
+        errors.detail,
+        errors.created_at_utc,
+        -- What puts errors in order, as one number: the time of the job (a job that is missing has none, and comes
+        -- first), the place, and of two jobs that were created in the same microsecond either. Of texts an aggregate
+        -- would keep as many as there are entities, in memory that DuckDB cannot spill.
+        cast(coalesce(epoch_us(errors.created_at_utc), -62135596800000000) as hugeint) * 4611686018427387904
+        + cast(errors.position as hugeint) * 4398046511104
+        + cast(hash(errors.job_id) >> 22 as hugeint) as error_rank
     from klaviyo.job_errors as errors
     inner join klaviyo.job_kinds as kinds on errors.job_kind = kinds.job_kind
     where errors.related_id is not null
@@ -31,7 +43,8 @@ failed_jobs as (
         operation,
         job_kind,
         job_id,
-        min(created_at_utc) as failed_utc
+        min(created_at_utc) as failed_utc,
+        max(error_rank) as error_rank
     from errors
     group by account, entity, related_id, operation, job_kind, job_id
 ),
@@ -46,24 +59,9 @@ failures as (
         max(failed_utc) as last_failed_utc,
         max(case when operation = 'delete' then failed_utc end) as last_failed_delete_utc,
         max(case when operation <> 'delete' then failed_utc end) as last_failed_write_utc,
-        count(case when operation = 'delete' then 1 end) as failed_deletes
+        count(case when operation = 'delete' then 1 end) as failed_deletes,
+        max(error_rank) as error_rank
     from failed_jobs
-    group by account, entity, related_id
-),
-
-last_errors as (
-    select
-        account,
-        entity,
-        related_id,
-        -- A job that is missing has no time, and comes before all that have one. Of two that were created in the same
-        -- microsecond either may be the last: to tell them apart would take the memory of as many ids as there are.
-        arg_max(
-            struct_pack(job_kind := job_kind, operation := operation, detail := detail),
-            -- As one number: DuckDB 1.0 compares no structs here.
-            cast(coalesce(epoch_us(created_at_utc), -62135596800000000) as hugeint) * 1000000 + position
-        ) as last_error
-    from errors
     group by account, entity, related_id
 ),
 
@@ -126,16 +124,16 @@ repairs as (
 joined as (
     select
         failures.account,
-        last_errors.last_error.job_kind,
+        last_errors.job_kind,
         failures.entity,
-        last_errors.last_error.operation,
-        'catalog-' || failures.entity as related_type,
+        last_errors.operation,
+        last_errors.resource_type as related_type,
         failures.related_id,
         nullif(regexp_extract(failures.related_id, '^.*?:::.*?:::(.*)$', 1), '') as external_id,
         failures.failures,
         failures.first_failed_utc,
         failures.last_failed_utc,
-        last_errors.last_error.detail as last_detail,
+        last_errors.detail as last_detail,
         (failures.failed_deletes = 0 or repairs.deleted_utc is not null)
         and (failures.failed_deletes = failures.failures or repairs.written_utc is not null) as is_repaired,
         repairs.deleted_utc,
@@ -143,11 +141,12 @@ joined as (
         repairs.written_utc,
         repairs.written_by_job_id
     from failures
-    inner join last_errors
+    inner join errors as last_errors
         on
             failures.account = last_errors.account
             and failures.entity = last_errors.entity
             and failures.related_id = last_errors.related_id
+            and failures.error_rank = last_errors.error_rank
     left join repairs
         on
             failures.account = repairs.account
