@@ -15,9 +15,9 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 
 from klaviyo_jobs.addresses import origin_of
 from klaviyo_jobs.errors import SettingError
+from klaviyo_jobs.keys import ApiKey
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.settings import (
-    ApiKey,
     Settings,
     check_base_url,
     check_revision,
@@ -178,16 +178,6 @@ def test_no_key_says_where_it_was_looked_for(api_key: str | None, has_file: bool
     )
 
 
-@pytest.mark.parametrize("key", ["", "   ", "pk_ü", "pk_\none", "pk_one\r\nX-Header: y", "pk_\x00"])
-def test_a_key_that_cannot_be_one_is_refused_without_being_shown(key: str) -> None:
-    """Empty keys and characters that no header can carry are found before a request is made."""
-    with pytest.raises(SettingError) as caught:
-        resolve_keys(None, {"shop_eu": key})
-
-    assert_setting_error(caught.value, "^the API key of account 'shop_eu' is empty or holds", "copy the private key")
-    assert key.strip() == "" or key not in str(caught.value)
-
-
 def test_both_forms_of_keys_are_refused() -> None:
     """One key and a table of accounts: whose key it is cannot be told."""
     with pytest.raises(SettingError) as caught:
@@ -195,14 +185,6 @@ def test_both_forms_of_keys_are_refused() -> None:
 
     assert_setting_error(caught.value, "^both `api_key` and `accounts` are set", f"{PREFIX}API_KEY")
     assert "pk_" not in str(caught.value)
-
-
-def test_a_number_is_no_key() -> None:
-    """A key written without quotes in a TOML file is no text."""
-    accounts: Any = {"shop_eu": 4711}
-
-    with pytest.raises(SettingError, match="the API key of account 'shop_eu'"):
-        resolve_keys(None, accounts)
 
 
 def test_settings_hide_keys() -> None:
@@ -363,8 +345,45 @@ def test_a_threshold_is_a_number_that_can_be_reached(value: float) -> None:
         read_check_settings(max_failed_share=value)
 
     assert_setting_error(
-        caught.value, f"max_failed_share is {value}.", "set a number from 0 up, or remove the setting."
+        caught.value,
+        f"^--max-failed-share is {value}, which is not a share from 0 to 1, or from 0% to 100%\\.$",
+        r"^write e\.g\. 0\.05, or remove it: the default is 0\.1\.$",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("max_failed_share", 5, "a share from 0 to 1"),
+        ("max_failed_share", "500%", "a share from 0 to 1"),
+        ("max_limit_share", 90, "a share from 0 to 1"),
+        ("max_silence", 0, "a number from 1 up"),
+        ("check_window_seconds", 0, "a duration from 1 min 0 s up"),
+        ("max_listing_age_seconds", "8d", "a duration from 0 s to 7 d 0 h"),
+        ("repeat_after", "30d", "a duration from 0 s to 7 d 0 h"),
+    ],
+)
+def test_a_value_that_would_disarm_an_alarm_is_refused(
+    name: str, value: Any, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a person meant it or not: an alarm that cannot come is worse than none."""
+    monkeypatch.setenv(f"{PREFIX}{name.upper()}", str(value))
+
+    with pytest.raises(SettingError) as caught:
+        read_check_settings()
+
+    assert caught.value.message.startswith(f"{PREFIX}{name.upper()} is ")
+    assert f"which is not {wanted}" in caught.value.message
+
+
+def test_shares_and_durations_are_read_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the environment as in options."""
+    monkeypatch.setenv(f"{PREFIX}MAX_FAILED_SHARE", "5%")
+    monkeypatch.setenv(f"{PREFIX}REPEAT_AFTER", "2h")
+
+    settings = read_check_settings(check_window_seconds="1d12h")
+
+    assert (settings.max_failed_share, settings.repeat_after, settings.check_window_seconds) == (0.05, 7200, 129600)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ Out:    `MemoryBounds`, which every command keeps to.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,20 @@ class MemoryBounds:
     def database_bytes(self) -> int:
         """The database's part: half. Python with its libraries, and the rows on their way, have the other half."""
         return self.limit_bytes // 2
+
+    def check_spill_directory(self) -> None:
+        """Raise SettingError if nothing can be written where the database would spill; DuckDB makes one folder."""
+        folder = self.spill_directory
+        if folder is None:
+            return
+        place = folder if folder.exists() else folder.parent
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            raise SettingError(
+                f"temp_directory {folder} cannot be used: "
+                + (f"no permission for {place}." if place.is_dir() else f"{place} is no folder."),
+                data="nothing was read or written.",
+                next_step="let it name a folder that can be written, or remove the setting.",
+            )
 
 
 DEFAULT_MEMORY: Final = MemoryBounds()

@@ -1,7 +1,7 @@
 """
-What can be set, from where, and what a usable value is.
+What can be set, and what a usable value is.
 
-In:     dlt's own configuration, section `sources.klaviyo_jobs`: environment, `.dlt/secrets.toml`, `.dlt/config.toml`.
+In:     dlt's own configuration, section `sources.klaviyo_jobs`; `configuration.py` knows where that stands.
 Out:    `Settings`, checked; API keys leave it as `ApiKey`, which never shows its value.
 """
 
@@ -12,23 +12,23 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
-from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.exceptions import ConfigurationException, ConfigValueCannotBeCoercedException
+from dlt.common.configuration import configspec
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import SecretSentinel, TSecretStrValue
 
 from klaviyo_jobs.addresses import is_loopback, origin_of
+from klaviyo_jobs.configuration import ENV_PREFIX as ENV_PREFIX
+from klaviyo_jobs.configuration import exposed_secrets, refuse_unread
 from klaviyo_jobs.errors import SettingError
+from klaviyo_jobs.forms import Names, Seconds, Share, given, names_of, read_seconds, read_share, refuse_below, resolved
+from klaviyo_jobs.keys import ApiKey, key_of
+from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.memory import MemoryBounds, parse_memory_limit
 from klaviyo_jobs.model.kinds import ENTITIES, KINDS, JobKind
 from klaviyo_jobs.model.revisions import DEFAULT_REVISION, lifetime_of
-
-T = TypeVar("T", bound=BaseConfiguration)
-
-SECTIONS: Final = ("sources", "klaviyo_jobs")
-ENV_PREFIX: Final = "SOURCES__KLAVIYO_JOBS__"
+from klaviyo_jobs.places import path_of
 
 DEFAULT_BASE_URL: Final = "https://a.klaviyo.com"
 DEFAULT_ACCOUNT: Final = "default"
@@ -36,28 +36,10 @@ DEFAULT_INCLUDE: Final = ("categories",)
 
 # Whoever knows one of these can use it.
 SECRET_URLS: Final = ("ping_url", "check_ping_url", "webhook_url")
+SECRETS: Final = ("api_key", "accounts", *SECRET_URLS)
 VIEW_SETTINGS: Final = ("reporting_timezone", "stuck_after_seconds", "jobs_in_progress_limit")
 
 _REVISION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
-
-
-class ApiKey:
-    """A private API key. Only `reveal` gives it away; printing, logging and pickling do not."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the key itself, for the one header that carries it."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "ApiKey(***)"
-
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        raise TypeError("an API key is never written anywhere")
 
 
 @configspec
@@ -72,17 +54,17 @@ class Settings(BaseConfiguration):
     accounts: Annotated[dict[str, str], SecretSentinel] | None = None
     base_url: str = DEFAULT_BASE_URL
     revision: str = DEFAULT_REVISION
-    kinds: list[str] | None = None
-    include: list[str] | None = None
+    kinds: Names | None = None
+    include: Names | None = None
     warehouse: str = "warehouse.duckdb"
-    warehouse_wait_seconds: float = 10.0
-    progress_seconds: float = 10.0
+    warehouse_wait_seconds: Seconds = 10.0
+    progress_seconds: Seconds = 10.0
     bi_copy: str | None = None
     bi_copy_tables: bool = False
     memory_limit: str = "512MB"
     temp_directory: str | None = None
     reporting_timezone: str = "UTC"
-    stuck_after_seconds: int = 21600
+    stuck_after_seconds: Seconds = 21600
     jobs_in_progress_limit: int = 500
     ping_url: TSecretStrValue | None = None
     check_ping_url: TSecretStrValue | None = None
@@ -90,8 +72,13 @@ class Settings(BaseConfiguration):
 
     def on_resolved(self) -> None:
         """Refuse what cannot work, before anything is read."""
-        for name in ("warehouse_wait_seconds", "progress_seconds", "stuck_after_seconds", "jobs_in_progress_limit"):
-            _refuse_below(self, name, 0.1 if name == "progress_seconds" else 0)
+        for name in ("kinds", "include"):
+            setattr(self, name, names_of(name, getattr(self, name)))
+        for name in ("warehouse_wait_seconds", "progress_seconds", "stuck_after_seconds"):
+            read_seconds(self, name, least=0.1 if name == "progress_seconds" else 0)
+        # What stands in a view of whole seconds.
+        self.stuck_after_seconds = round(self.stuck_after_seconds)
+        refuse_below(self, "jobs_in_progress_limit", 1)
         for name in SECRET_URLS:
             _refuse_insecure(name, getattr(self, name))
         parse_memory_limit(self.memory_limit)
@@ -104,8 +91,13 @@ class Settings(BaseConfiguration):
     @property
     def memory(self) -> MemoryBounds:
         """What bounds the memory of every command."""
-        folder = Path(self.temp_directory).expanduser().absolute() if self.temp_directory else None
+        folder = path_of(self.temp_directory, "temp_directory") if self.temp_directory else None
         return MemoryBounds(parse_memory_limit(self.memory_limit), folder)
+
+    @property
+    def copy_path(self) -> Path | None:
+        """Where each run publishes its copy; None if it does not."""
+        return path_of(self.bi_copy, "bi_copy") if self.bi_copy else None
 
     @property
     def of_views(self) -> dict[str, Any]:
@@ -115,7 +107,7 @@ class Settings(BaseConfiguration):
     def __repr__(self) -> str:
         """Show every setting but the keys."""
         shown = {name: getattr(self, name) for name in self.get_resolvable_fields()}
-        hidden = {name: "***" for name in ("api_key", "accounts", *SECRET_URLS) if shown[name]}
+        hidden = {name: "***" for name in SECRETS if shown[name]}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in (shown | hidden).items())})"
 
     __str__ = __repr__
@@ -142,12 +134,12 @@ class NetworkSettings(BaseConfiguration):
     """
 
     max_attempts: int = 8
-    backoff_seconds: float = 0.5
-    max_wait_seconds: float = 60.0
-    max_total_wait_seconds: float = 600.0
-    connect_timeout_seconds: float = 10.0
-    read_timeout_seconds: float = 60.0
-    body_timeout_seconds: float = 120.0
+    backoff_seconds: Seconds = 0.5
+    max_wait_seconds: Seconds = 60.0
+    max_total_wait_seconds: Seconds = 600.0
+    connect_timeout_seconds: Seconds = 10.0
+    read_timeout_seconds: Seconds = 60.0
+    body_timeout_seconds: Seconds = 120.0
     # A hundred jobs of a hundred resources with errors stay below 3 MB; a hundred included items of 100 kB below 12 MB.
     max_body_bytes: int = 64 * 2**20
     # 100 jobs a page; an account cannot have half a million jobs in seven days with 500 in progress at a time.
@@ -157,9 +149,11 @@ class NetworkSettings(BaseConfiguration):
     def on_resolved(self) -> None:
         """Refuse what cannot work: no attempt, no byte, no page, or a bound that is no time."""
         for name in self.get_resolvable_fields():
-            value = getattr(self, name)
-            if not isinstance(value, bool):
-                _refuse_below(self, name, 1 if name in ("max_attempts", "max_body_bytes", "max_pages") else 0)
+            if name in ("max_attempts", "max_body_bytes", "max_pages"):
+                refuse_below(self, name, 1)
+            elif name.endswith("_seconds"):
+                # A timeout of no time lets nothing through; to wait no time is a wish.
+                read_seconds(self, name, least=0.001 if "timeout" in name else 0)
 
 
 @configspec
@@ -168,56 +162,66 @@ class CheckSettings(BaseConfiguration):
     What `klaviyo-jobs check` compares with; settings of the same section. Each threshold is for one account and kind.
 
     Attributes:
-        check_window_seconds: How far back it counts what runs came to know.
+        check_window_seconds: How far back it counts what runs came to know; a minute at least.
         min_operations: From how many operations on a failed share is judged.
-        max_failed_share: The highest share, 0 to 1, of failed operations.
+        max_failed_share: The highest share, 0 to 1 or with a percent sign, of failed operations.
         max_stuck_jobs: The highest number of stuck jobs.
-        max_listing_age_seconds: The highest age of the last listing that was read to its end.
+        max_listing_age_seconds: The highest age of the last listing that was read to its end; a week at most.
         max_rejected_records: The highest number of rejected records.
-        max_silence: For how many times its usual pause a kind may have no new job; 0 for ever.
+        max_silence: For how many times its usual pause a kind may have no new job; 1 at least.
         max_limit_share: The highest share of the limit on jobs in progress, of a kind and of the account.
         max_vanished_jobs: The highest number of jobs that vanished.
         max_new_errors: The highest number of errors of sorts never seen before.
-        repeat_after: After how many seconds a webhook and a failing ping tell again of what has not changed.
+        repeat_after: After how long, in seconds or as `6h`, a webhook and a failing ping tell again of what has not
+            changed; a week at most.
     """
 
-    check_window_seconds: float = 86400.0
+    check_window_seconds: Seconds = 86400.0
     min_operations: int = 20
-    max_failed_share: float = 0.1
+    max_failed_share: Share = 0.1
     max_stuck_jobs: int = 0
     # A run a day, and two hours for it to be late.
-    max_listing_age_seconds: float = 93600.0
+    max_listing_age_seconds: Seconds = 93600.0
     max_rejected_records: int = 0
     max_silence: float = 3.0
-    max_limit_share: float = 0.9
+    max_limit_share: Share = 0.9
     max_vanished_jobs: int = 0
     max_new_errors: int = 20
-    repeat_after: float = 21600.0
+    repeat_after: Seconds = 21600.0
 
     def on_resolved(self) -> None:
-        """Refuse what is no threshold."""
+        """Refuse what is no threshold, and what no finding could ever pass."""
         for name in self.get_resolvable_fields():
-            _refuse_below(self, name, 0)
+            if name.endswith("_share"):
+                read_share(self, name)
+            elif name in _SECONDS:
+                least, most = _SECONDS[name]
+                read_seconds(self, name, least=least, most=most)
+            else:
+                refuse_below(self, name, 1 if name == "max_silence" else 0)
 
 
-def read_check_settings(**options: float | None) -> CheckSettings:
+# From a window of nothing, and for an age that no listing reaches before Klaviyo has forgotten its jobs, no alarm would
+# come; one that is told once a month is none.
+_WEEK: Final = 7 * 86400
+_SECONDS: Final = {
+    "check_window_seconds": (60, math.inf),
+    "max_listing_age_seconds": (0, _WEEK),
+    "repeat_after": (0, _WEEK),
+}
+
+
+def read_check_settings(**options: Any) -> CheckSettings:
     """Resolve the thresholds from dlt's configuration providers; *options* that are not None come first."""
-    settings = _resolved(CheckSettings())
-    for name, value in options.items():
-        if value is not None:
-            setattr(settings, name, value)
+    settings = resolved(CheckSettings(), SECRETS)
+    given(settings, {name: (_option_of(name), value) for name, value in options.items()})
     settings.on_resolved()
     return settings
 
 
-def _refuse_below(settings: BaseConfiguration, name: str, least: float) -> None:
-    value = getattr(settings, name)
-    if not math.isfinite(value) or value < least:
-        raise SettingError(
-            f"{name} is {value}.",
-            data="nothing was read or written.",
-            next_step=f"set a number from {least} up, or remove the setting.",
-        )
+def _option_of(name: str) -> str:
+    """Return the option of the command that stands for the threshold *name*."""
+    return "--" + name.removeprefix("check_").removesuffix("_seconds").replace("_", "-")
 
 
 def _refuse_insecure(name: str, url: str | None) -> None:
@@ -239,24 +243,27 @@ def _refuse_insecure(name: str, url: str | None) -> None:
 
 def read_network_settings() -> NetworkSettings:
     """Resolve the network settings from dlt's configuration providers."""
-    return _resolved(NetworkSettings())
+    return resolved(NetworkSettings(), SECRETS)
 
 
-def _resolved(settings: T) -> T:
-    try:
-        return resolve_configuration(settings, sections=SECTIONS)
-    # Neither message holds the value, which may be a key.
-    except ConfigValueCannotBeCoercedException as error:
-        message = f"{error.field_name} cannot be read as {getattr(error.hint, '__name__', error.hint)}."
-        next_step = "a list or a table in a variable is written as JSON, a number in digits."
-    except ConfigurationException as error:
-        message, next_step = f"{' '.join(str(error).split())}.", "correct what it names."
-    raise SettingError(message, data="nothing was read or written.", next_step=next_step)
+def setting_names() -> list[str]:
+    """Return the name of every setting."""
+    specs: tuple[type[BaseConfiguration], ...] = (Settings, NetworkSettings, CheckSettings)
+    return [name for spec in specs for name in spec.get_resolvable_fields()]
 
 
 def read_settings() -> Settings:
-    """Resolve the settings from dlt's configuration providers."""
-    settings = _resolved(Settings())
+    """
+    Resolve the settings from dlt's configuration providers.
+
+    Raises:
+        SettingError: A value cannot be used, or something that looks like a setting is none.
+    """
+    # First: dlt, too, refuses a secret in the wrong file, and does not say which or where it belongs.
+    refuse_unread(setting_names(), SECRETS)
+    settings = resolved(Settings(), SECRETS)
+    for path in exposed_secrets():
+        LOGGER.warning("%s can be read by every user of this machine: chmod 600 %s", path, path)
     settings.accounts = {**(settings.accounts or {}), **_accounts_in_environment()}
     return settings
 
@@ -297,21 +304,21 @@ def resolve_keys(
             next_step="set one of them; the key needs the scope catalogs:read and nothing else. "
             "`klaviyo-jobs demo` runs without a key.",
         )
-    for label, key in labelled.items():
-        if not isinstance(key, str) or not key.strip() or not key.isascii() or not key.isprintable():
-            raise SettingError(
-                f"the API key of account {label!r} is empty or holds characters that no key has.",
-                data="nothing was read or written.",
-                next_step="copy the private key again from Klaviyo: Settings, API keys.",
-            )
+    keys = {label: key_of(label, text) for label, text in labelled.items()}
     wanted = list(labelled) if labels is None else list(labels)
     _refuse_unknown("account", "accounts", wanted, labelled)
-    return {label: ApiKey(key.strip()) for label, key in labelled.items() if label in wanted}
+    return {label: key for label, key in keys.items() if label in wanted}
 
 
 def select_kinds(names: Iterable[str] | None) -> list[JobKind]:
     """Return the job kinds of *names* in the order of `KINDS`, all nine for None; SettingError if one is unknown."""
     wanted = list(names) if names is not None else list(KINDS)
+    if not wanted:
+        raise SettingError(
+            "`kinds` is empty: a run would read nothing.",
+            data="nothing was read or written.",
+            next_step=f"name some of {', '.join(KINDS)}, or remove the setting to read all.",
+        )
     _refuse_unknown("job kind", "kinds", wanted, KINDS)
     return [kind for kind in KINDS.values() if kind.name in wanted]
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from klaviyo_jobs.errors import KeyRefusedError, StatusError, UnavailableError
-from klaviyo_jobs.settings import ApiKey
+from klaviyo_jobs.keys import ApiKey
 from klaviyo_sandbox import Fault, Sandbox
 from support.clients import PATH, client_at, client_of, fetch, whole_text
 from support.hostile import Server, answer

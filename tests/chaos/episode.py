@@ -302,7 +302,7 @@ class Episode:
         if is_disturbed and self._copy:
             environment["SOURCES__KLAVIYO_JOBS__BI_COPY"] = str(self._copy)
         run = self._runs.start(
-            ["run", "--json", "--warehouse", str(warehouse), *arguments],
+            ["run", "--verbose", "--json", "--warehouse", str(warehouse), *arguments],
             directory=work / "cwd",
             environment=environment,
             is_fresh=is_fresh,

@@ -504,14 +504,14 @@ def test_the_report_shows_every_question(reported: Path) -> None:
         "Throughput of the last 2 days",
         "Failure rates of the last 2 days",
         "Seconds that jobs of the last 2 days took",
-        "Errors seen in the last 2 days, most frequent first",
+        "Errors of the last 2 days, most frequent first",
         "Failed in the last 2 days and not repaired since",
         "Stuck now",
     ]
     lines = [line.strip() for line in ended.stdout.splitlines()]
     assert [line for line in lines if line in titles] == titles
     assert re.search(r"item-create +2 +0 +1 +0 +8 +25\.0%", ended.stdout)
-    assert re.search(r"item-update +J3 +processing +9\.0", ended.stdout)
+    assert re.search(r"item-update +J3 +processing +9 h 0 min", ended.stdout)
     assert "account" not in ended.stdout
 
 

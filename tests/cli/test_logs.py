@@ -17,10 +17,13 @@ import pytest
 
 from klaviyo_jobs.cli.logs import JsonLines, TextLines
 from klaviyo_jobs.model.kinds import KINDS
-from klaviyo_sandbox import Fault, Sandbox
+from klaviyo_jobs.runs.steps import Step
+from klaviyo_sandbox import Fault, Job, Sandbox
 from support.loads import NOW
 from support.processes import ENVIRONMENT, assert_no_key, command, settings
 
+# Without a copy to publish.
+STEPS = [step for step in Step if step is not Step.PUBLISH]
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
@@ -226,8 +229,8 @@ def test_warnings_and_other_libraries_write_the_same_lines(tmp_path: Path) -> No
     """Python's warnings and loggers that nobody has configured do not break the format."""
     program = (
         "import logging, warnings; from klaviyo_jobs.cli.logs import LogFormat, log_to_stderr; "
-        "log_to_stderr(LogFormat.JSON); warnings.warn('old'); logging.getLogger('urllib3').warning('full'); "
-        "logging.getLogger('urllib3').info('quiet')"
+        "log_to_stderr(LogFormat.JSON); warnings.warn('old'); logging.getLogger('other').warning('full'); "
+        "logging.getLogger('other').info('quiet'); logging.getLogger('urllib3.connectionpool').warning('ours to say')"
     )
 
     ended = subprocess.run(
@@ -236,7 +239,7 @@ def test_warnings_and_other_libraries_write_the_same_lines(tmp_path: Path) -> No
 
     assert [(line["logger"], line["level"]) for line in objects(ended.stderr)] == [
         ("py.warnings", "WARNING"),
-        ("urllib3", "WARNING"),
+        ("other", "WARNING"),
     ]
 
 
@@ -293,3 +296,59 @@ def test_lines_for_people_name_foreign_loggers_only() -> None:
 
     assert re.fullmatch(r"2026-11-20T[\d:]{8}[+-]\d{4} INFO    dlt: busy", TextLines().format(foreign))
     assert re.fullmatch(r"2026-11-20T[\d:]{8}[+-]\d{4} INFO    read", TextLines().format(ours))
+
+
+# What a run tells of itself.
+
+
+def steps_in(text: str) -> list[str]:
+    """Return the steps that log lines name."""
+    return re.findall(r"\bstep (\w+)$", text, re.MULTILINE)
+
+
+def test_a_run_in_which_nothing_changed_writes_two_lines_at_most(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Of a run every fifteen minutes nobody reads ten lines that say that nothing happened."""
+    sandbox.world.add(Job("item-create", "J1", NOW, completed_at=NOW, total_count=1))
+    first = command(tmp_path, "run", **settings(sandbox))
+
+    quiet = command(tmp_path, "run", **settings(sandbox))
+
+    assert steps_in(first.stderr) == STEPS
+    assert steps_in(quiet.stderr) == []
+    assert len(quiet.stderr.splitlines()) <= 2
+    assert "1 jobs listed, 0 new or changed" in quiet.stderr
+
+
+def test_a_quiet_run_that_takes_long_tells_its_steps(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Where it is, after as long as progress is told."""
+    sandbox.latency_seconds = 0.5
+    given = {f"SOURCES__KLAVIYO_JOBS__{name}": value for name, value in {"PROGRESS_SECONDS": "0.1"}.items()}
+
+    ended = command(tmp_path, "run", "--kind", "item-create", **settings(sandbox), **given)
+
+    assert steps_in(ended.stderr)[:4] == ["lock", "recover", "recall", "extract"]
+
+
+def test_a_run_that_fails_tells_its_steps(sandbox: Sandbox, tmp_path: Path) -> None:
+    """What was held back comes with the first warning."""
+    sandbox.faults.append(Fault("status", "401"))
+
+    ended = command(tmp_path, "run", **settings(sandbox))
+
+    assert ended.returncode == 3
+    assert steps_in(ended.stderr)[:4] == ["lock", "recover", "recall", "extract"]
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_quiet_and_verbose_stand_on_either_side_of_the_command(sandbox: Sandbox, tmp_path: Path, place: str) -> None:
+    """As does the format of the lines."""
+
+    def run(*options: str) -> str:
+        arguments = [*options, "run"] if place == "before" else ["run", *options]
+        return command(tmp_path, *arguments, **settings(sandbox)).stderr
+
+    quiet, verbose, as_json = run("-q"), run("-v"), run("--log-format", "json", "-v")
+
+    assert quiet == ""
+    assert steps_in(verbose) == STEPS
+    assert [json.loads(line)["step"] for line in as_json.splitlines() if "step" in json.loads(line)] == STEPS

@@ -252,28 +252,44 @@ def test_several_settings_that_cannot_be_used_are_all_named(sandbox: Sandbox, tm
     [
         (
             "kinds",
-            "item-create",
-            "kinds cannot be read as list.",
-            "a list or a table in a variable is written as JSON, a number in digits.",
+            '["item-create"',
+            "is '[\"item-create\"', which is no list of names.",
+            "write e.g. item-create,category-create",
         ),
         (
             "accounts",
             "pk_mine",
-            "accounts cannot be read as dict.",
-            "a list or a table in a variable is written as JSON, a number in digits.",
+            "cannot be read as a table of labels and keys.",
+            'write e.g. SOURCES__KLAVIYO_JOBS__ACCOUNTS={"shop_eu": "..."}',
         ),
-        ("max_failed_share", "-1", "max_failed_share is -1.0.", "set a number from 0 up, or remove the setting."),
-        ("max_attempts", "0", "max_attempts is 0.", "set a number from 1 up, or remove the setting."),
+        (
+            "max_pages",
+            "many",
+            "is 'many', which cannot be read as a whole number.",
+            "write e.g. SOURCES__KLAVIYO_JOBS__MAX_PAGES=20",
+        ),
+        (
+            "max_failed_share",
+            "-1",
+            "is '-1', which is not a share from 0 to 1, or from 0% to 100%.",
+            "write e.g. 0.05, or remove it: the default is 0.1.",
+        ),
+        (
+            "max_attempts",
+            "0",
+            "is 0, which is not a number from 1 up.",
+            "write e.g. 8, or remove it: the default is 8.",
+        ),
     ],
 )
 def test_a_value_of_the_wrong_type(
     sandbox: Sandbox, tmp_path: Path, name: str, value: str, message: str, next_step: str
 ) -> None:
-    """It is named without its value, which may be a key: exit code 2."""
+    """The variable, what stands there unless it may be a key, and an example: exit code 2."""
     ended = doctor(tmp_path, sandbox, "--json", **{name: value})
 
     assert ended.returncode == 2
-    assert found(ended, "setting") == [("fail", message, next_step)]
+    assert found(ended, "setting") == [("fail", f"SOURCES__KLAVIYO_JOBS__{name.upper()} {message}", next_step)]
 
 
 def test_a_file_that_is_no_toml(sandbox: Sandbox, tmp_path: Path) -> None:

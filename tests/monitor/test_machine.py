@@ -19,8 +19,11 @@ def test_a_folder_for_what_does_not_fit_can_be_made(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path: Path) -> None:
-    """A run that needs it would fail midway."""
+def test_a_folder_that_cannot_be_made_is_a_fault(tmp_path: Path) -> None:
+    """A run refuses to start, as it could fail midway."""
     [check] = check_memory(tmp_path / "w.duckdb", MemoryBounds(spill_directory=tmp_path / "missing" / "spill"))
 
-    assert (check.state, check.next_step) == ("warn", "let `temp_directory` name a folder that can be written.")
+    assert (check.state, check.exit_code) == ("fail", 2)
+    assert check.message == (
+        f"temp_directory {tmp_path / 'missing' / 'spill'} cannot be used: {tmp_path / 'missing'} is no folder."
+    )

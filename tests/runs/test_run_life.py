@@ -33,7 +33,7 @@ STEPS = ["lock", "recover", "recall", "extract", "load", "views", "checks", "led
 def started_run(sandbox: Sandbox, warehouse: Warehouse) -> Iterator[Process]:
     """The command as a process of its own."""
     environment = {**os.environ, **settings(sandbox)}
-    arguments = ("run", "--kind", "item-create", "--warehouse", str(warehouse.path))
+    arguments = ("run", "--verbose", "--kind", "item-create", "--warehouse", str(warehouse.path))
     with started(warehouse.path.parent, *arguments, environment=environment) as process:
         yield process
 
@@ -442,10 +442,55 @@ def test_a_run_reads_the_accounts_it_is_asked_for(sandbox: Sandbox, load: Load, 
     assert warehouse.rows("select account from klaviyo_raw.listings") == [("two",)]
 
 
-def test_a_copy_that_cannot_be_made_fails_the_step_of_publishing(load: Load, warehouse: Warehouse) -> None:
+@pytest.fixture
+def copy_that_stays(tmp_path: Path) -> str:
+    """The path of a copy that no run of an empty account may replace, as it holds jobs."""
+    path = tmp_path / "copy.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create schema klaviyo_raw; create table klaviyo_raw.jobs as select 'J1' as job_id")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("bi_copy", "message"),
+    [
+        ("missing/copy.duckdb", "the folder of the copy .*/missing/copy.duckdb does not exist"),
+        (".", "the copy .* is a folder, not a file"),
+        ("warehouse.duckdb", "the copy .* would be the warehouse itself"),
+    ],
+)
+def test_a_copy_that_can_have_no_place_is_refused_before_anything_is_read(
+    bi_copy: str, message: str, sandbox: Sandbox, load: Load, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when all is loaded; and the message speaks of the copy."""
+    monkeypatch.chdir(warehouse.path.parent)
+
+    with pytest.raises(WarehouseError, match=message) as caught:
+        load(kinds=["item-create"], bi_copy=bi_copy)
+
+    assert sandbox.requests == []
+    assert caught.value.data == "nothing was copied; the copy before it, if there is one, is as it was."
+    assert "--warehouse" not in (caught.value.next_step or "")
+
+
+def test_a_folder_to_spill_into_is_looked_at_before_anything_is_read(
+    sandbox: Sandbox, load: Load, tmp_path: Path
+) -> None:
+    """DuckDB would find out in the middle of a large merge."""
+    with pytest.raises(
+        SettingError, match=r"temp_directory .*/missing/spill cannot be used: .*/missing is no folder\."
+    ):
+        load(kinds=["item-create"], temp_directory=str(tmp_path / "missing" / "spill"))
+
+    assert sandbox.requests == []
+
+
+def test_a_copy_that_cannot_be_made_fails_the_step_of_publishing(
+    load: Load, warehouse: Warehouse, copy_that_stays: str
+) -> None:
     """The warehouse is loaded by then, and the next run tells at which step it ended."""
     with pytest.raises(WarehouseError):
-        load(kinds=["item-create"], bi_copy="missing/copy.duckdb")
+        load(kinds=["item-create"], bi_copy=copy_that_stays)
 
     load(kinds=["item-create"])
 
@@ -463,10 +508,10 @@ def test_a_run_tells_how_long_it_took(load: Load) -> None:
     assert 0 < summary.seconds <= time.monotonic() - started
 
 
-def test_an_ended_run_is_told_of_once(load: Load, warehouse: Warehouse) -> None:
+def test_an_ended_run_is_told_of_once(load: Load, warehouse: Warehouse, copy_that_stays: str) -> None:
     """Once the ledger knows, the lock file keeps no note of it."""
     with pytest.raises(WarehouseError):
-        load(kinds=["item-create"], bi_copy="missing/copy.duckdb")
+        load(kinds=["item-create"], bi_copy=copy_that_stays)
     with RunLock(warehouse.path, []) as lock:
         before = [note.step for note in lock.ended]
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from klaviyo_jobs.api.client import Answer, Client, Meter
+from klaviyo_jobs.keys import ApiKey
 from klaviyo_jobs.model.kinds import KINDS
-from klaviyo_jobs.settings import ApiKey, NetworkSettings
+from klaviyo_jobs.settings import NetworkSettings
 from klaviyo_sandbox import Sandbox
 
 PATH: Final = KINDS["item-create"].list_path

@@ -9,6 +9,7 @@ import pytest
 
 from klaviyo_jobs.monitor.check import render_findings, run_checks
 from klaviyo_jobs.monitor.measures import Finding
+from klaviyo_jobs.monitor.rows_behind import look_at
 from klaviyo_jobs.settings import CheckSettings
 from support.views import Warehouse
 
@@ -226,7 +227,6 @@ def test_silence_is_measured_in_usual_pauses(warehouse: Warehouse) -> None:
     assert value is not None
     assert 4 <= value < 4.1
     assert breaches(warehouse, max_silence=5) == []
-    assert told(warehouse, "silence", max_silence=0) == []
 
 
 @pytest.mark.parametrize(
@@ -304,3 +304,46 @@ def test_new_errors_are_those_never_seen_before(warehouse: Warehouse) -> None:
     assert [(each.job_kind, each.value, each.is_breached) for each in found] == [("item-create", 50, True)]
     assert found[0].seen == "the most frequent, 50 times: Never seen."
     assert [each.is_breached for each in told(warehouse, "new_errors", kinds=kinds, max_new_errors=50)] == [False]
+
+
+def test_where_it_says_to_look_the_rows_are_those_it_counted(warehouse: Warehouse) -> None:
+    """Each query of a breach, pasted as it is, gives as many as the finding says; others of the warehouse are not in it."""
+    since, before = ago(hours=24), ago(days=3)
+    list_at(warehouse, before - DAY, ago(minutes=5), account="o'neill")
+    list_at(warehouse, before - DAY, ago(minutes=5), account="other")
+    jobs: list[tuple[str, datetime, dict[str, Any]]] = [
+        ("o'neill", ago(hours=2), {"completed_at": ago(hours=1), "total_count": 30, "failed_count": 30}),
+        ("o'neill", before, {"completed_at": before, "total_count": 30, "failed_count": 30}),
+        ("other", ago(hours=2), {"completed_at": ago(hours=1), "total_count": 30, "failed_count": 0}),
+        ("o'neill", ago(hours=30), {"status": "processing", "completed_at": None}),
+        ("o'neill", ago(hours=20), {"status": "processing", "completed_at": None, "vanished_at": ago(hours=3)}),
+        ("o'neill", ago(days=2), {"status": "processing", "completed_at": None, "vanished_at": ago(hours=40)}),
+    ]
+    for account, when, job in jobs:
+        times = {"created_at": when, "first_seen_at": when, "last_changed_at": job.get("vanished_at") or when}
+        warehouse.jobs({"job_id": f"{account}{when}", "account": account, **times, "completed_count": 0, **job})
+    for when, count in ((ago(hours=2), 3), (before, 2)):
+        warehouse.insert(
+            "job_errors",
+            *(
+                {"account": "o'neill", "job_id": f"o'neill{when}", "position": place, "fingerprint": f"Of {when:%d}."}
+                for place in range(count)
+            ),
+        )
+    for key, when in (("new", ago(hours=1)), ("old", before)):
+        warehouse.insert(
+            "rejected_records",
+            {"account": "o'neill", "record_hash": key, "first_rejected_at": when, "last_rejected_at": when, "times": 1},
+        )
+    found = {
+        each.check: (each.value, warehouse.rows(look_at(each, since)))
+        for each in check(warehouse, accounts=["o'neill", "other"], max_new_errors=0, max_limit_share=0.0001)
+        if each.is_breached and each.account == "o'neill"
+    }
+
+    assert found["failed_share"][0] == 1
+    assert [row[1:] for row in found["failed_share"][1]] == [(30, 30)]
+    for name in ("stuck_jobs", "vanished_jobs", "rejected_records"):
+        assert (found[name][0], len(found[name][1])) == (1, 1), name
+    assert (found["new_errors"][0], sum(count for _, count in found["new_errors"][1])) == (3, 3)
+    assert len(found["limit_share"][1]) == 1

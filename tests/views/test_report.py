@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import random
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
-from klaviyo_jobs.monitor.report import read_report
+from klaviyo_jobs.monitor.report import read_report, render_report
 from support.views import Warehouse
 
 KINDS = ("item-create", "item-update", "item-delete", "variant-create")
@@ -101,3 +105,56 @@ def test_errors_are_counted_in_the_days_of_the_report(warehouse: Warehouse) -> N
         ("No item.", 40, 1),
         ("Too dear.", 1, 1),
     ]
+
+
+def wide(warehouse: Warehouse) -> None:
+    """Store jobs of two accounts with large numbers and long texts."""
+    now = datetime.now(UTC)
+    for number, account in enumerate(("a-shop-with-a-long-name", "another-shop-with-a-long-name")):
+        for day in range(3):
+            job = {"account": account, "job_id": f"J{number}{day}", "total_count": 2_000, "failed_count": 1_234}
+            at = now - timedelta(days=day, hours=1)
+            times = {"created_at": at, "completed_at": at + timedelta(minutes=1), "completed_count": 766}
+            warehouse.jobs({**job, **times})
+            warehouse.insert("job_errors", {"account": account, "job_id": job["job_id"], "detail": "Long text. " * 20})
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_no_table_cuts_a_number(warehouse: Warehouse, width: int) -> None:
+    """However narrow the terminal: texts are folded, numbers and days never."""
+    wide(warehouse)
+    console = Console(width=width, force_terminal=True, no_color=True, record=True, file=io.StringIO())
+
+    console.print(*render_report(warehouse.connection, 7), crop=False)
+
+    words = re.findall(r"[\d,.]+%?", console.export_text())
+    assert words.count("6,000") == 2  # the operations of each account
+    assert {"61.7%"} <= set(words)
+    assert not [word for word in words if re.fullmatch(r"\d,|,\d+|\d,\d\d?", word)]
+
+
+def test_the_account_is_shown_wherever_there_are_two(warehouse: Warehouse) -> None:
+    """Also in a table whose rows are all of one."""
+    wide(warehouse)
+    warehouse.insert("listings", *({"account": name, "run_id": name} for name in ("eu", "us")))
+
+    tables = [each for each in render_report(warehouse.connection, 1) if isinstance(each, Table)]
+
+    grouped = [table for table in tables if "day" not in {column.header for column in table.columns}]
+    assert {str(table.columns[0].header) for table in grouped} == {"account"}
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles", "Asia/Kolkata"])
+def test_days_are_the_hours_that_check_looks_at(warehouse: Warehouse, zone: str) -> None:
+    """Two days are 48 hours up to now, in whatever zone the days of the tables are."""
+    now = datetime.now(UTC)
+    for hours in (1, 23, 47, 49, 71):
+        at = now - timedelta(hours=hours)
+        warehouse.jobs({"job_id": f"J{hours}", "created_at": at, "completed_at": at + timedelta(seconds=9)})
+    warehouse.apply(reporting_timezone=zone)
+
+    report = read_report(warehouse.connection, 2)
+
+    assert sum(row["created"] for row in report["throughput"]) in (3, 4)  # the hour that is cut is whole
+    assert [row["jobs"] for row in report["failure_rates"]] == [3]
+    assert [row["jobs"] for row in report["latency"]] == [3]

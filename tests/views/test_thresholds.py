@@ -138,14 +138,14 @@ def test_the_checklist_has_a_line_for_each_breach_and_one_for_what_is_well() -> 
     """The worst value stands for a check that is within its threshold."""
     assert render_findings(FINDINGS).splitlines() == [
         "FAIL  failed_share          eu/item-create: 25.0%, at most 10.0% (25 of 100 operations)",
-        "ok    listing_age_seconds   2.0 h, at most 26.0 h (last complete at 2026-11-20 10:00:00)",
+        "ok    listing_age_seconds   2 h 0 min, at most 1 d 2 h (last complete at 2026-11-20 10:00:00)",
         "FAIL  orphan_children       3, at most 0 (klaviyo_raw.job_errors: 3 rows of a job that is not there)",
     ]
 
 
 def test_the_error_names_the_first_breach_and_where_to_look() -> None:
     """One line for a log, and a query for each kind of breach."""
-    breach = breach_of(FINDINGS)
+    breach = breach_of(FINDINGS, datetime(2026, 11, 19, 12, tzinfo=UTC))
 
     assert breach is not None
     assert breach.exit_code == 8
@@ -154,7 +154,10 @@ def test_the_error_names_the_first_breach_and_where_to_look() -> None:
         "(25 of 100 operations)."
     )
     assert breach.next_step == (
-        "look at: select * from klaviyo.error_trend_daily order by day desc, occurrences desc; "
+        "look at: select job_id, total_count, operations_failed from klaviyo.jobs where account = 'eu' and job_kind = "
+        "'item-create' and total_count > 0 and outcome in ('succeeded', 'partly_failed', 'failed', 'incomplete') and "
+        "coalesce(last_changed_at_utc, first_seen_at_utc, completed_at_utc, created_at_utc) >= "
+        "timestamp '2026-11-19 12:00:00' order by operations_failed desc; "
         "the query of sql/checks/orphan_children.sql. What is known and cannot be mended: "
         "`klaviyo-jobs check --acknowledge`."
     )
@@ -162,4 +165,4 @@ def test_the_error_names_the_first_breach_and_where_to_look() -> None:
 
 def test_without_a_breach_there_is_no_error() -> None:
     """All within their thresholds."""
-    assert breach_of(FINDINGS[1:4]) is None
+    assert breach_of(FINDINGS[1:4], NOW) is None

@@ -118,13 +118,13 @@ def test_a_pruned_history_is_not_written_again(filled: Warehouse, load: Load) ->
     assert filled.rows("select job_id, count(*) from klaviyo_raw.job_observations group by 1") == [("NEW", 1)]
 
 
-@pytest.mark.parametrize(("text", "days"), [("8d", 8), ("400d", 400), ("60w", 420), (" 10D ", 10)])
-def test_ages_are_days_or_weeks(text: str, days: int) -> None:
+@pytest.mark.parametrize(("text", "days"), [("8d", 8), ("400d", 400), ("60w", 420), (" 10D ", 10), ("9.5 d", 9.5)])
+def test_ages_are_days_or_weeks(text: str, days: float) -> None:
     """Whatever the case, and with space around."""
     assert parse_age(text) == pendulum.duration(days=days)
 
 
-@pytest.mark.parametrize("text", ["", "d", "400", "1y", "-9d", "9.5d", "400 d"])
+@pytest.mark.parametrize("text", ["", "d", "1y", "-9d", "a year"])
 def test_what_is_no_age_is_refused(text: str) -> None:
     """A typing error must not delete anything."""
     with pytest.raises(SettingError, match=r"is not an age\."):

@@ -34,9 +34,10 @@ from klaviyo_jobs.api.retries import GivenUpError, Retries
 from klaviyo_jobs.api.sessions import CONNECTIONS as CONNECTIONS
 from klaviyo_jobs.api.sessions import Sessions
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, UnavailableError
+from klaviyo_jobs.keys import ApiKey
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.kinds import KINDS, JobKind, RateLimit
-from klaviyo_jobs.settings import ApiKey, NetworkSettings
+from klaviyo_jobs.settings import NetworkSettings
 
 _LATER: Final = "run again later; if it lasts, check `base_url`, the network and https://status.klaviyo.com."
 _CHECK_ORIGIN: Final = "check `base_url`, and what stands between it and this machine"

@@ -16,7 +16,7 @@ import requests
 from requests.auth import AuthBase
 
 from klaviyo_jobs.addresses import origin_of
-from klaviyo_jobs.settings import ApiKey
+from klaviyo_jobs.keys import ApiKey
 
 
 class KeyAuth(AuthBase):

@@ -76,5 +76,5 @@ class Retries:
 
     def _draw_wait(self, attempt: int, retry_after: float) -> float:
         """Exponential backoff with full jitter, and never before `Retry-After` has passed."""
-        backoff = random.uniform(0, self._network.backoff_seconds * 2 ** min(attempt - 1, 64))  # noqa: S311 - no secret
-        return min(retry_after + backoff, self._network.max_wait_seconds)
+        backoff: float = random.uniform(0, self._network.backoff_seconds * 2 ** min(attempt - 1, 64))  # noqa: S311 - no secret
+        return min(retry_after + backoff, float(self._network.max_wait_seconds))

@@ -19,7 +19,8 @@ from requests.utils import get_environ_proxies
 from klaviyo_jobs.addresses import is_loopback, origin_of
 from klaviyo_jobs.api.deadline import BoundedAdapter
 from klaviyo_jobs.api.redaction import KeyAuth, hide_from_logs
-from klaviyo_jobs.settings import ApiKey, NetworkSettings
+from klaviyo_jobs.keys import ApiKey
+from klaviyo_jobs.settings import NetworkSettings
 
 # Requests that may be under way at once: enough to fill the widest burst at 350 ms an answer.
 CONNECTIONS: Final = 128

@@ -16,7 +16,7 @@ import sys
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from klaviyo_jobs import __version__
 from klaviyo_jobs.cli.check import check_command
@@ -32,6 +32,7 @@ from klaviyo_jobs.cli.sandbox import sandbox_command
 from klaviyo_jobs.cli.views import views_command
 from klaviyo_jobs.errors import KlaviyoJobsError, find_cause
 from klaviyo_jobs.log import LOGGER, OUTCOME
+from klaviyo_jobs.places import refuse_without_temporary_folder
 from klaviyo_jobs.runs.signals import stoppable
 
 _OBJECTS_A_COLLECTION: Final = 50_000
@@ -46,16 +47,53 @@ app = typer.Typer(
 )
 
 
+_FORMAT_HELP: Final = (
+    "Log lines on stderr for people, or one JSON object a line; auto: as dlt's runtime.log_format says."
+)
+_QUIET_HELP: Final = "Log warnings and errors only."
+_VERBOSE_HELP: Final = "Log every step as it begins, also of a run in which nothing changed."
+
+
 class _LoggedCommand(TyperCommand):
-    """A command that logs as `--log-format` says; only now, since asking dlt for its settings imports dlt."""
+    """
+    A command that logs as `--log-format`, `-q` and `-v` say, before or behind its name.
+
+    Only now, since asking dlt for its settings imports dlt.
+    """
+
+    def __init__(self, *args: Any, params: list[Any] | None = None, **others: Any) -> None:
+        formats = "|".join(LogFormat)
+        of_logging = [
+            TyperOption(
+                param_decls=["--log-format"], type=str, metavar=f"[{formats}]", expose_value=False, help=_FORMAT_HELP
+            ),
+            TyperOption(param_decls=["-q", "--quiet"], is_flag=True, expose_value=False, help=_QUIET_HELP),
+            TyperOption(param_decls=["-v", "--verbose"], is_flag=True, expose_value=False, help=_VERBOSE_HELP),
+        ]
+        for option in of_logging:
+            option.callback = _note_option
+        super().__init__(*args, params=[*(params or []), *of_logging], **others)
 
     def invoke(self, ctx: Any) -> Any:
-        """Set logging up, then run the command."""
+        """Set logging up and look at the places that settings come from, then run the command."""
+        asked = {**ctx.find_root().params, **{name: value for name, value in ctx.meta.items() if value}}
+        refuse_without_temporary_folder()
         # The doctor's checklist says all that its calls would log.
-        level = logging.CRITICAL if self.name == "doctor" else logging.INFO
+        level = logging.CRITICAL if self.name == "doctor" else logging.DEBUG if asked["verbose"] else logging.INFO
         # Typer up to 0.28 keeps the text that was typed, later ones the choice it names.
-        log_to_stderr(LogFormat(ctx.find_root().params["log_format"]), level)
+        log_to_stderr(LogFormat(asked["log_format"]), level, is_quiet=asked["quiet"])
+        from klaviyo_jobs.configuration import check_places
+
+        check_places()
         return super().invoke(ctx)
+
+
+def _note_option(ctx: Any, option: Any, value: Any) -> Any:
+    """Keep what was given behind the command's name; of the format, refuse what is none."""
+    if option.name == "log_format" and value is not None and value not in list(LogFormat):
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(LogFormat)}.", ctx=ctx, param=option)
+    ctx.meta[option.name] = value
+    return value
 
 
 def _print_version(is_asked: bool) -> None:
@@ -71,11 +109,10 @@ def _options(
     ] = False,
     log_format: Annotated[
         LogFormat,
-        typer.Option(
-            "--log-format",
-            help="Log lines on stderr for people, or one JSON object a line; auto: as dlt's runtime.log_format says.",
-        ),
+        typer.Option("--log-format", help=_FORMAT_HELP),
     ] = LogFormat.AUTO,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help=_QUIET_HELP)] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help=_VERBOSE_HELP)] = False,
 ) -> None:
     """Keep the history of Klaviyo's catalog bulk jobs in a SQL warehouse."""
 
@@ -109,7 +146,7 @@ def main() -> None:
             ours = KlaviyoJobsError(
                 f"unexpected {type(error).__name__}: {error}",
                 data="what was loaded before stays; a load that was cut off is repeated by the next run.",
-                next_step="run again; if it repeats, open an issue with the lines above.",
+                next_step="run again; if it repeats, the lines above say where to look: keep them.",
             )
         if is_logging_json():
             parts = {"data": ours.data, "next_step": ours.next_step, "exit_code": ours.exit_code}

@@ -29,8 +29,8 @@ def check_command(
         list[str] | None, typer.Option("--kind", metavar="KIND", help="Check only this kind; repeatable.")
     ] = None,
     max_failed_share: Annotated[
-        float | None,
-        typer.Option("--max-failed-share", metavar="SHARE", help="Highest share of failed operations, 0 to 1."),
+        str | None,
+        typer.Option("--max-failed-share", metavar="SHARE", help="Highest share of failed operations: 0.05 or 5%."),
     ] = None,
     min_operations: Annotated[
         int | None, typer.Option("--min-operations", metavar="N", help="From how many operations on it is judged.")
@@ -39,18 +39,18 @@ def check_command(
         int | None, typer.Option("--max-stuck-jobs", metavar="N", help="Highest number of stuck jobs.")
     ] = None,
     max_listing_age: Annotated[
-        float | None,
-        typer.Option("--max-listing-age", metavar="SECONDS", help="Highest age of the last complete listing."),
+        str | None,
+        typer.Option("--max-listing-age", metavar="DURATION", help="Highest age of the last complete listing: 26h."),
     ] = None,
     max_rejected_records: Annotated[
         int | None, typer.Option("--max-rejected-records", metavar="N", help="Highest number of rejected records.")
     ] = None,
     max_silence: Annotated[
         float | None,
-        typer.Option("--max-silence", metavar="TIMES", help="Longest silence, in usual pauses of the kind; 0 for any."),
+        typer.Option("--max-silence", metavar="TIMES", help="Longest silence, in usual pauses of the kind."),
     ] = None,
     max_limit_share: Annotated[
-        float | None,
+        str | None,
         typer.Option("--max-limit-share", metavar="SHARE", help="Highest share of the limit on jobs in progress."),
     ] = None,
     max_vanished_jobs: Annotated[
@@ -61,8 +61,8 @@ def check_command(
         typer.Option("--max-new-errors", metavar="N", help="Highest number of errors of sorts never seen before."),
     ] = None,
     window: Annotated[
-        float | None,
-        typer.Option("--window", metavar="SECONDS", help="How far back to look at what runs came to know."),
+        str | None,
+        typer.Option("--window", metavar="DURATION", help="How far back to look at what runs came to know: 1d, 6h."),
     ] = None,
     is_thorough: Annotated[
         bool, typer.Option("--all", help="Look for contradictions in all that is kept, not only in the window.")
@@ -75,7 +75,7 @@ def check_command(
     """Compare failures, stuck and vanished jobs, silence and freshness with thresholds; exit 8 if one is breached."""
     from klaviyo_jobs.cli.render import render_checklist
     from klaviyo_jobs.monitor.alarms import follow
-    from klaviyo_jobs.monitor.check import breach_of, render_findings, run_checks
+    from klaviyo_jobs.monitor.check import breach_of, render_findings, run_checks, window_of
     from klaviyo_jobs.monitor.notify import announced
     from klaviyo_jobs.settings import read_check_settings, read_settings, resolve_keys, select_kinds
     from klaviyo_jobs.warehouse.alarms import read_alarms
@@ -97,12 +97,14 @@ def check_command(
     if accounts and settings.labels:
         resolve_keys(settings.api_key, settings.accounts, accounts)
     path = warehouse_path(warehouse, settings)
+    since = window_of(thresholds)
     urls = {"ping_url": settings.check_ping_url, "webhook_url": settings.webhook_url}
     with announced("check", **urls) as announcement:
         with open_views(path, settings) as connection:
             findings = run_checks(
                 connection,
                 thresholds,
+                since=since,
                 kinds=wanted_kinds,
                 accounts=accounts or settings.labels,
                 is_narrowed=bool(accounts or kinds),
@@ -119,7 +121,7 @@ def check_command(
         announcement.fields = {"breaches": [asdict(finding) for finding in findings if finding.is_breached]}
         announcement.is_known = not followed.is_due
         announcement.has_recovered = followed.has_recovered
-        breach = breach_of(findings)
+        breach = breach_of(findings, since)
         if as_json:
             exit_code = breach.exit_code if breach else 0
             print(json.dumps({"exit_code": exit_code, "findings": [asdict(finding) for finding in findings]}))

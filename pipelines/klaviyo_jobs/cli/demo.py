@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.console import out, print_tables
 from klaviyo_jobs.cli.progress import show_progress
 from klaviyo_jobs.errors import KlaviyoJobsError
 from klaviyo_jobs.log import LOGGER
@@ -34,30 +34,58 @@ def demo_command(
 ) -> None:
     """Run once against the sandbox, without a key, and show throughput and failure rates."""
     from klaviyo_jobs.cli.render import render_listings, render_rows, summary_line
-    from klaviyo_jobs.monitor.report import FAILURE_RATES, THROUGHPUT, render_query
+    from klaviyo_jobs.monitor.report import render_query
+    from klaviyo_jobs.places import path_of
     from klaviyo_jobs.runs.run import run
     from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
 
-    path = warehouse.absolute()
+    path = path_of(warehouse, "--warehouse")
     LOGGER.setLevel(logging.WARNING)  # the tables below say it all
     with sandbox_settings() as settings, show_progress(settings.progress_seconds) as watch:
         summary = run(settings, path, watch=watch)
-    out.print(render_listings(summary.outcomes), render_rows(summary))
-    # Days after the demo's own, up to now, are zeros that differ from day to day.
-    throughput = f"select * from ({THROUGHPUT}) where day <= date '{CLOCK[:10]}'"
+    print_tables(render_listings(summary.outcomes), render_rows(summary))
     with open_warehouse(path) as connection:
-        out.print(
-            render_query(connection, "Throughput by day, from klaviyo.job_throughput_daily", throughput),
-            render_query(connection, "Failure rates by kind, from klaviyo.job_failure_rates_daily", FAILURE_RATES),
+        print_tables(
+            render_query(connection, "Throughput by day, from klaviyo.job_throughput_daily", _THROUGHPUT),
+            render_query(connection, "Failure rates by kind, from klaviyo.job_failure_rates_daily", _FAILURE_RATES),
         )
     out.print(summary_line(summary), highlight=False, soft_wrap=True)
-    out.print(f'\nLook into it yourself: duckdb {warehouse} -c "from klaviyo.jobs"', highlight=False, soft_wrap=True)
+    report = f"klaviyo-jobs report --days 365 --warehouse {warehouse}"
+    out.print(f"\nLook into it yourself: {report}", highlight=False, soft_wrap=True)
     if summary.error is not None:
         raise summary.error
 
 
 # The demo's world stands still at this moment, so that everybody sees the same numbers.
 CLOCK: Final = "2026-11-20T12:00:00Z"
+
+# Days after the demo's own, up to now, are zeros that differ from day to day.
+_THROUGHPUT: Final = f"""
+    select
+        day,
+        sum(jobs_created) as created,
+        sum(jobs_finished) as finished,
+        sum(operations_completed) as "operations done",
+        sum(operations_failed) as "operations failed"
+    from klaviyo.job_throughput_daily
+    where day <= date '{CLOCK[:10]}'
+    group by day
+    order by day
+"""
+_FAILURE_RATES: Final = """
+    select
+        job_kind as kind,
+        sum(jobs_complete) as jobs,
+        sum(jobs_failed) as failed,
+        sum(jobs_partly_failed) as partly,
+        sum(jobs_cancelled) as cancelled,
+        sum(operations_total) as operations,
+        sum(operations_failed) / nullif(sum(operations_total), 0) as failed_share
+    from klaviyo.job_failure_rates_daily
+    group by job_kind
+    having sum(jobs_complete + jobs_cancelled) > 0
+    order by job_kind
+"""
 
 
 @contextmanager

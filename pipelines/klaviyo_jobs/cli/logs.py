@@ -11,6 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Final
 
@@ -18,7 +21,7 @@ from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.log import LOGGER
 
 # What every record has; anything else came with `extra`.
-_OF_EVERY_RECORD: Final = {*vars(logging.makeLogRecord({})), "asctime", "message", "taskName"}
+_OF_EVERY_RECORD: Final = {*vars(logging.makeLogRecord({})), "asctime", "message", "taskName", "has_news"}
 
 
 class LogFormat(StrEnum):
@@ -65,19 +68,56 @@ class JsonLines(logging.Formatter):
         return json.dumps({**line, **given}, default=str, skipkeys=True)
 
 
+class Steps(StrEnum):
+    """What becomes of the lines that tell the steps of a run."""
+
+    TELL = "tell"
+    HOLD = "hold"
+    DROP = "drop"
+
+
 class _StderrHandler(logging.Handler):
     """
     Writes to stderr, in a format of its own.
 
     dlt puts its formatter on the handlers that it finds whenever it loads its context; this one does not use it.
+
+    Attributes:
+        steps: What becomes of the steps of a run; those held come as soon as there is something to tell.
     """
 
     def __init__(self, lines: logging.Formatter) -> None:
         super().__init__()
         self.lines = lines
+        self.steps = Steps.TELL
+        self._held: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write *record* to what is stderr now: a progress display puts itself in its place."""
+        is_step = hasattr(record, "step")
+        if is_step and self.steps is Steps.DROP:
+            return
+        if self.steps is Steps.HOLD and is_step and not getattr(record, "has_news", False):
+            self._held.append(record)
+            return
+        if is_step or record.levelno >= logging.WARNING:
+            self.tell_held()
+        self._write(record)
+
+    def tell_held(self) -> None:
+        """Write the steps that were held, and hold none from now on."""
+        with self.lock:  # type: ignore[union-attr]
+            if self.steps is Steps.HOLD:
+                self.steps = Steps.TELL
+            held, self._held = self._held, []
+            for record in held:
+                self._write(record)
+
+    def forget(self) -> None:
+        """Drop the steps that are still held, and tell those to come."""
+        self._held, self.steps = [], Steps.TELL
+
+    def _write(self, record: logging.LogRecord) -> None:
         try:
             sys.stderr.write(f"{self.lines.format(record)}\n")
             sys.stderr.flush()
@@ -85,13 +125,44 @@ class _StderrHandler(logging.Handler):
             self.handleError(record)
 
 
-def log_to_stderr(log_format: LogFormat = LogFormat.AUTO, level: int = logging.INFO) -> None:
+@contextmanager
+def told_steps(steps: Steps, seconds: float) -> Iterator[None]:
+    """
+    Within the block, tell the steps of a run, drop them, or hold them until there is something to tell.
+
+    That is a change, a warning, an error, or a run that takes longer than *seconds*; of any other run they are dropped.
+    """
+    handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, _StderrHandler)]
+
+    def release() -> None:
+        for handler in handlers:
+            handler.tell_held()
+
+    timer = threading.Timer(seconds, release)
+    timer.daemon = True
+    for handler in handlers:
+        handler.steps = steps
+    if steps is Steps.HOLD:
+        timer.start()
+    try:
+        yield
+    except BaseException:
+        release()
+        raise
+    finally:
+        timer.cancel()
+        for handler in handlers:
+            handler.forget()
+
+
+def log_to_stderr(log_format: LogFormat = LogFormat.AUTO, level: int = logging.INFO, *, is_quiet: bool = False) -> None:
     """
     Send all log lines to stderr as the command does; a library user configures logging as ever.
 
     Args:
         log_format: How lines look.
         level: The least level of our own lines, unless dlt's `runtime.log_level` is set.
+        is_quiet: Whether nothing is written but warnings and errors, whatever else is set.
     Raises:
         SettingError: dlt cannot use its own settings of the section `runtime`.
     """
@@ -99,12 +170,16 @@ def log_to_stderr(log_format: LogFormat = LogFormat.AUTO, level: int = logging.I
 
     set_level, set_format = _settings_of_dlt()
     handler = _StderrHandler(_lines(log_format, set_format))
+    if is_quiet:
+        handler.setLevel(logging.WARNING)
     root = logging.getLogger()
     root.handlers[:] = [*(each for each in root.handlers if not isinstance(each, _StderrHandler)), handler]
     # dlt's logger hands its records on to no other.
     logger_of_dlt = dlt_logging.LOGGER or logging.getLogger("dlt")
     logger_of_dlt.handlers[:] = [handler]
     logging.captureWarnings(True)
+    # What it warns of, such as a connection that was dropped and made again, we tell ourselves where it matters.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     LOGGER.setLevel(set_level or level)
 
 

@@ -40,4 +40,7 @@ def open_views(path: Path, settings: Settings) -> Iterator[Connection]:
 
 
 def warehouse_path(option: Path | None, settings: Settings) -> Path:
-    return (option or Path(settings.warehouse)).absolute()
+    """Return the one path of the warehouse, whatever it was called."""
+    from klaviyo_jobs.places import path_of
+
+    return path_of(option, "--warehouse") if option else path_of(settings.warehouse, "warehouse")

@@ -30,17 +30,28 @@ class Progress(StrEnum):
     OFF = "off"
 
 
+def may_draw(is_json_asked: bool = False) -> bool:
+    """Tell whether bars can be drawn on stderr: it is a terminal, and nothing else counts on its lines."""
+    return err.is_terminal and not is_json_asked and not is_logging_json()
+
+
 @contextmanager
-def show_progress(seconds: float, asked: Progress = Progress.AUTO, *, may_draw: bool = True) -> Iterator[Any]:
-    """Yield a function that shows the listings it is given while they are read; log lines come every *seconds*."""
+def show_progress(seconds: float, asked: Progress = Progress.AUTO, *, is_drawn: bool | None = None) -> Iterator[Any]:
+    """
+    Yield a function that shows the listings it is given while they are read.
+
+    Args:
+        seconds: How often a log line comes.
+        asked: How they are to be shown.
+        is_drawn: Whether AUTO is bars; if None, as it is possible.
+    """
     from rich.console import Console, Group
     from rich.live import Live
 
     from klaviyo_jobs.cli.render import render_listings
 
     if asked is Progress.AUTO:
-        is_drawn = err.is_terminal and may_draw and not is_logging_json()
-        asked = Progress.BAR if is_drawn else Progress.LOG
+        asked = Progress.BAR if (may_draw() if is_drawn is None else is_drawn) else Progress.LOG
     watched: list[list[ListingOutcome]] = []
     if asked is Progress.OFF:
         yield None

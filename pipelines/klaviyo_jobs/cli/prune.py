@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.console import print_tables
 from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, warehouse_path
 
 
@@ -42,4 +42,4 @@ def prune_command(
     table.add_column("rows", justify="right")
     for name, count in counts.items():
         table.add_row(f"klaviyo_raw.{name}", f"{count:,}")
-    out.print(table)
+    print_tables(table)

@@ -33,19 +33,20 @@ def publish_command(
     ] = 0,
 ) -> None:
     """Publish a read-only copy of the warehouse that BI tools may hold open."""
+    from klaviyo_jobs.places import path_of
     from klaviyo_jobs.settings import read_settings
     from klaviyo_jobs.warehouse.lock import RunLock
     from klaviyo_jobs.warehouse.publish import publish
 
     settings = read_settings()
     path = warehouse_path(warehouse, settings)
-    if target is None and settings.bi_copy is None:
+    copy = path_of(target, "PATH") if target else settings.copy_path
+    if copy is None:
         raise SettingError(
             "there is no path for the copy.",
             data="nothing was copied.",
             next_step="name it: klaviyo-jobs publish PATH, or set `bi_copy`.",
         )
-    copy = (target or Path(settings.bi_copy or "")).absolute()
     with RunLock(path, [], wait_seconds=wait_lock):
         published = publish(
             path,
@@ -55,7 +56,7 @@ def publish_command(
             verifies=verify,
             force=force,
             keep=keep,
-            parquet=parquet,
+            parquet=path_of(parquet, "--parquet") if parquet else None,
         )
     out.print(
         f"{published.path}: {published.size_bytes / 2**20:,.1f} MiB, {len(published.views)} views "

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.console import print_tables
 from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, open_views, warehouse_path
 from klaviyo_jobs.monitor.report import ALL_DAYS
 
@@ -26,4 +26,4 @@ def report_command(
         if as_json:
             print(json.dumps(read_report(connection, days), default=str))
         else:
-            out.print(*render_report(connection, days))
+            print_tables(*render_report(connection, days))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.console import out, print_tables
+from klaviyo_jobs.cli.logs import Steps, told_steps
 from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, warehouse_path
-from klaviyo_jobs.cli.progress import Progress, show_progress
+from klaviyo_jobs.cli.progress import Progress, may_draw, show_progress
 from klaviyo_jobs.log import LOGGER, OUTCOME
 from klaviyo_jobs.model.kinds import KINDS
 
@@ -70,7 +72,12 @@ def run_command(
         _show_plan(settings, path, labels=account, full_refresh=full_refresh, as_json=as_json)
         return
     with announced("run", ping_url=settings.ping_url, webhook_url=settings.webhook_url) as announcement:
-        with show_progress(settings.progress_seconds, progress, may_draw=not as_json) as watch:
+        is_drawn = progress is Progress.BAR or (progress is Progress.AUTO and may_draw(as_json))
+        steps = Steps.DROP if is_drawn else Steps.TELL if LOGGER.isEnabledFor(logging.DEBUG) else Steps.HOLD
+        with (
+            told_steps(steps, settings.progress_seconds),
+            show_progress(settings.progress_seconds, progress, is_drawn=is_drawn) as watch,
+        ):
             summary = run(
                 settings,
                 path,
@@ -94,7 +101,7 @@ def _tell(summary: RunSummary, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary_object(summary)))
     elif out.is_terminal:
-        out.print(render_listings(summary.outcomes), render_rows(summary))
+        print_tables(render_listings(summary.outcomes), render_rows(summary))
     for job_kind, names in summary.unmodelled.items():
         LOGGER.warning("drift: %s has members without a column, kept in `extra`: %s", job_kind, ", ".join(names))
     if (replayed := summary.replayed) is not None:
@@ -121,7 +128,7 @@ def _show_plan(
         plan = {"list_calls": list_calls, "detail_calls": detail_calls, "least_seconds": seconds}
         print(json.dumps({**plan, "listings": [outcome_object(outcome) for outcome in outcomes]}))
     else:
-        out.print(render_listings(outcomes, is_plan=True))
+        print_tables(render_listings(outcomes, is_plan=True))
         limits = sorted({outcome.kind.rate_limit for outcome in outcomes}, key=lambda limit: limit.steady)
         rates = " and ".join(f"{limit.burst}/s, {limit.steady}/min" for limit in limits)
         out.print(

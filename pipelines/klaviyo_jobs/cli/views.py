@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.console import print_tables
 from klaviyo_jobs.cli.options import WarehouseOption, warehouse_path
 
 
@@ -25,4 +25,4 @@ def views_command(warehouse: WarehouseOption = None) -> None:
     table.add_column("what it shows")
     for name in names:
         table.add_row(f"klaviyo.{name}", comments.get(name) or "")
-    out.print(table)
+    print_tables(table)

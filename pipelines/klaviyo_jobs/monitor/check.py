@@ -9,27 +9,37 @@ Blame:  what this program must hold (`sql/checks/`) breaches always. What Klaviy
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
-from collections.abc import Collection, Iterable
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Final
 
 import pendulum
 
 from klaviyo_jobs.errors import ThresholdError
 from klaviyo_jobs.model.kinds import KINDS
-from klaviyo_jobs.monitor.measures import AGE, MEASURES, Asked, Finding, ages, findings_of, run_sql_checks
+from klaviyo_jobs.monitor.measures import AGE, MEASURES, Asked, Finding, ages, findings_of
+from klaviyo_jobs.monitor.rows_behind import look_at
+from klaviyo_jobs.quantities import age_text
 from klaviyo_jobs.settings import CheckSettings
 from klaviyo_jobs.warehouse.engines.duckdb import Connection
+from klaviyo_jobs.warehouse.views import read_checks, read_information
 
-# What shows the rows behind a breach.
-_LOOK_AT: Final = {measure.check: measure.look_at for measure in (*MEASURES, AGE)}
+# More would not be read.
+_MOST_QUERIES: Final = 3
 _SHARES: Final = ("failed_share", "limit_share")
+
+
+def window_of(thresholds: CheckSettings) -> dt.datetime:
+    """Return when the window of *thresholds* begins that ends now."""
+    return pendulum.now("UTC").subtract(seconds=thresholds.check_window_seconds)
 
 
 def run_checks(
     connection: Connection,
     thresholds: CheckSettings,
     *,
+    since: dt.datetime | None = None,
     kinds: Collection[str] = tuple(KINDS),
     accounts: Collection[str] = (),
     is_narrowed: bool = False,
@@ -41,12 +51,13 @@ def run_checks(
     Args:
         connection: Open on a warehouse or on a published copy; nothing is written.
         thresholds: What is no breach, and how far back the window reaches.
+        since: When the window begins; as *thresholds* say by default.
         kinds: The job kinds that runs read; findings are about these.
         accounts: The accounts that runs read; if none is named, those that the warehouse knows.
         is_narrowed: Whether the queries of `sql/` look at these accounts and kinds only, too.
         is_thorough: Whether the queries of `sql/` look at all that is kept, and not only at the window.
     """
-    since = pendulum.now("UTC").subtract(seconds=thresholds.check_window_seconds)
+    since = since or window_of(thresholds)
     asked = Asked(accounts, kinds)
     findings = {measure.check: list(findings_of(connection, measure, thresholds, since, asked)) for measure in MEASURES}
     findings[AGE.check] = list(ages(connection, thresholds, since, asked))
@@ -58,13 +69,41 @@ def run_checks(
     ]
 
 
-def breach_of(findings: list[Finding]) -> ThresholdError | None:
-    """Return the error of the breached thresholds among *findings*, or None."""
+def run_sql_checks(
+    connection: Connection, since: dt.datetime | None, asked: Asked | None = None, *, is_information: bool = False
+) -> Iterator[Finding]:
+    """
+    Yield what each query of `sql/checks/`, or of `sql/information/`, finds in what is known *since* then, or ever.
+
+    Of a check, any row is too many.
+    """
+    for name, query in (read_information() if is_information else read_checks()).items():
+        where = "true"
+        values: dict[str, Any] = {"since": since}
+        if asked is not None:
+            where = "(job_kind is null or list_contains($kinds, job_kind))"
+            values["kinds"] = list(asked.kinds)
+            if asked.accounts:
+                where += " and (account is null or list_contains($accounts, account))"
+                values["accounts"] = list(asked.accounts)
+        counted = f"select count(*) over (), * from ({query.rstrip().rstrip(';')}) where {where} limit 1"
+        found = connection.execute(counted, values).fetchone()
+        if found is None:
+            yield Finding(name, None, None, 0, 0, False, "it finds no row", is_information=is_information)
+        else:
+            count, account, job_kind, job_id, subject, problem = found
+            place = " ".join(filter(None, [account, job_kind, job_id]))
+            seen = f"{subject}: {problem}{f' ({place})' if place else ''}"
+            yield Finding(name, None, None, count, 0, not is_information, seen, is_information=is_information)
+
+
+def breach_of(findings: list[Finding], since: dt.datetime) -> ThresholdError | None:
+    """Return the error of the breached thresholds among *findings*, which count what is known *since* then, or None."""
     breached = [finding for finding in findings if finding.is_breached]
     if not breached:
         return None
     first = breached[0]
-    queries = [_LOOK_AT.get(each.check, f"the query of sql/checks/{each.check}.sql") for each in breached]
+    queries = [look_at(finding, since) for finding in breached[:_MOST_QUERIES]]
     return ThresholdError(
         f"{len(breached)} of {len(findings)} checks are breached. First: {describe(first)}.",
         data="what was loaded is as it was.",
@@ -116,13 +155,13 @@ def _described(finding: Finding) -> str:
 
 
 def _with_unit(finding: Finding, value: float | None) -> str:
-    """Return *value* in the unit of *finding*: a share in percent, an age in hours, anything else as a number."""
+    """Return *value* in the unit of *finding*: a share in percent, an age in days and hours, else a number."""
     if value is None:
         return "unknown"
     if finding.check in _SHARES:
         return f"{value:.1%}"
     if finding.check == AGE.check:
-        return f"{value / 3600:,.1f} h"
+        return age_text(value)
     if finding.check == "silence":
         return f"{value:,.1f} x the usual pause"
     return f"{value:,.0f}"

@@ -15,9 +15,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from klaviyo_jobs.quantities import age_text
 from klaviyo_jobs.settings import CheckSettings
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, VIEW_SCHEMA, Connection
-from klaviyo_jobs.warehouse.views import read_checks, read_information
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,12 @@ class Measure(NamedTuple):
         check: Its name in findings.
         setting: The setting that holds its threshold.
         nothing: What is said if it has no row.
-        look_at: The query that shows the rows behind a breach.
         query: Answers with account, job_kind, value, seen, subject and whether there is enough to judge.
     """
 
     check: str
     setting: str
     nothing: str
-    look_at: str
     query: str
 
 
@@ -85,7 +83,6 @@ MEASURES: Final = (
         "failed_share",
         "max_failed_share",
         "no operation ended in the window",
-        f"select * from {VIEW_SCHEMA}.error_trend_daily order by day desc, occurrences desc",
         f"""
         with {_RECENT_JOBS}
 
@@ -108,7 +105,6 @@ MEASURES: Final = (
         "stuck_jobs",
         "max_stuck_jobs",
         "no job is stuck",
-        f"from {VIEW_SCHEMA}.stuck_jobs",
         f"""
         select
             account,
@@ -130,7 +126,6 @@ MEASURES: Final = (
         "rejected_records",
         "max_rejected_records",
         "no record was rejected in the window",
-        f"from {VIEW_SCHEMA}.rejected_records",
         f"""
         select
             account,
@@ -149,7 +144,6 @@ MEASURES: Final = (
         "silence",
         "max_silence",
         "no kind has pauses that are known",
-        f"select * from {VIEW_SCHEMA}.job_throughput_daily order by day desc",
         # Busy hours and not jobs, so that a hundred jobs of one push are one sign of life; the longest pause but for
         # one in twenty is the usual one. Of four weeks, so that what is used no more is forgotten.
         f"""
@@ -196,9 +190,9 @@ MEASURES: Final = (
             job_kind,
             silent_seconds / usual_seconds as value,
             format(
-                'no new job for {{:.1f}} h, usually {{:.1f}} h at most; the last after {{}}',
-                silent_seconds / 3600,
-                usual_seconds / 3600,
+                'no new job for [[{{}}]], usually [[{{}}]] at most; the last after {{}}',
+                cast(silent_seconds as bigint),
+                cast(usual_seconds as bigint),
                 strftime(last_hour_utc, '%Y-%m-%d %H:%M')
             ) as seen,
             strftime(last_hour_utc, '%Y-%m-%d %H:%M') as subject,
@@ -211,7 +205,6 @@ MEASURES: Final = (
         "limit_share",
         "max_limit_share",
         "nothing was ever listed",
-        f"from {VIEW_SCHEMA}.jobs_in_progress",
         f"""
         select
             account,
@@ -242,7 +235,6 @@ MEASURES: Final = (
         "vanished_jobs",
         "max_vanished_jobs",
         "no job vanished in the window",
-        f"select * from {VIEW_SCHEMA}.jobs where outcome = 'vanished' order by ended_at_utc desc",
         f"""
         select
             account,
@@ -261,7 +253,6 @@ MEASURES: Final = (
         "new_errors",
         "max_new_errors",
         "no error was new in the window",
-        f"select * from {VIEW_SCHEMA}.error_trend_daily where is_new order by day desc, occurrences desc",
         # To an account and kind that was first listed in the window, every error is new.
         f"""
         with
@@ -311,7 +302,6 @@ AGE: Final = Measure(
     "listing_age_seconds",
     "max_listing_age_seconds",
     "",
-    f"from {VIEW_SCHEMA}.listing_freshness",
     f"""
     select
         account,
@@ -325,6 +315,10 @@ AGE: Final = Measure(
     order by account, job_kind
     """,
 )
+
+
+# Seconds as a query writes them, for `age_text`.
+_SECONDS: Final = re.compile(r"\[\[(\d+)\]\]")
 
 
 class Asked(NamedTuple):
@@ -353,15 +347,14 @@ def findings_of(
             value,
             threshold,
             is_judged and value > threshold,
-            seen,
+            # Nothing that somebody else wrote stands in what is said of silence.
+            _SECONDS.sub(lambda found: age_text(int(found[1])), seen) if measure.check == "silence" else seen,
             is_judged,
             subject=subject,
         )
         for account, job_kind, value, seen, subject, is_judged in _rows_of(connection, measure, thresholds, since)
         if value is not None and asked.has(account, job_kind)
     ]
-    if measure.setting == "max_silence" and not threshold:
-        return
     yield from rows or [Finding(measure.check, None, None, 0, threshold, False, measure.nothing)]
 
 
@@ -382,31 +375,3 @@ def _rows_of(
     values = {"since": since, "since_utc": since.replace(tzinfo=None), "min_operations": thresholds.min_operations}
     used = {name: value for name, value in values.items() if re.search(rf"\${name}\b", measure.query)}
     return connection.execute(measure.query, used).fetchall()
-
-
-def run_sql_checks(
-    connection: Connection, since: dt.datetime | None, asked: Asked | None = None, *, is_information: bool = False
-) -> Iterator[Finding]:
-    """
-    Yield what each query of `sql/checks/`, or of `sql/information/`, finds in what is known *since* then, or ever.
-
-    Of a check, any row is too many.
-    """
-    for name, query in (read_information() if is_information else read_checks()).items():
-        where = "true"
-        values: dict[str, Any] = {"since": since}
-        if asked is not None:
-            where = "(job_kind is null or list_contains($kinds, job_kind))"
-            values["kinds"] = list(asked.kinds)
-            if asked.accounts:
-                where += " and (account is null or list_contains($accounts, account))"
-                values["accounts"] = list(asked.accounts)
-        counted = f"select count(*) over (), * from ({query.rstrip().rstrip(';')}) where {where} limit 1"
-        found = connection.execute(counted, values).fetchone()
-        if found is None:
-            yield Finding(name, None, None, 0, 0, False, "it finds no row", is_information=is_information)
-        else:
-            count, account, job_kind, job_id, subject, problem = found
-            place = " ".join(filter(None, [account, job_kind, job_id]))
-            seen = f"{subject}: {problem}{f' ({place})' if place else ''}"
-            yield Finding(name, None, None, count, 0, not is_information, seen, is_information=is_information)

@@ -17,40 +17,16 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from klaviyo_jobs.quantities import age_text
+
 if TYPE_CHECKING:
     from klaviyo_jobs.warehouse.engines.duckdb import Connection
 
 # So many days that they reach back to the first job of any warehouse.
 ALL_DAYS: Final = 36500
 
-THROUGHPUT: Final = """
-    select
-        day,
-        sum(jobs_created) as created,
-        sum(jobs_finished) as finished,
-        sum(operations_completed) as "operations done",
-        sum(operations_failed) as "operations failed"
-    from klaviyo.job_throughput_daily
-    where day > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
-    group by day
-    order by day
-"""
-FAILURE_RATES: Final = """
-    select
-        account,
-        job_kind as kind,
-        sum(jobs_complete) as jobs,
-        sum(jobs_failed) as failed,
-        sum(jobs_partly_failed) as partly,
-        sum(jobs_cancelled) as cancelled,
-        sum(operations_total) as operations,
-        sum(operations_failed) / nullif(sum(operations_total), 0) as failed_share
-    from klaviyo.job_failure_rates_daily
-    where day > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
-    group by account, job_kind
-    having sum(jobs_complete + jobs_cancelled) > 0
-    order by account, job_kind
-"""
+# Days of the reporting zone reach the tables, and are at most a day off the hours.
+_RECENT_DAY: Final = "cast($since_utc as date) - 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +37,8 @@ class Section:
     Attributes:
         name: The section's name in JSON.
         title: What it shows, for people; `{days}` is how far back it looks.
-        query: SQL on the views, with the parameter `$days` if it looks back.
+        query: SQL on the views, with the parameter `$since_utc` if it looks back: so many days of 24 hours, as the
+            window of `check` does.
     """
 
     name: str
@@ -74,7 +51,7 @@ REPORT: Final = (
         "freshness",
         "Age of the listings",
         """
-        select account, job_kind as kind, last_complete_at_utc, age_seconds / 3600 as hours, last_error
+        select account, job_kind as kind, last_complete_at_utc, age_seconds, last_error
         from klaviyo.listing_freshness
         order by age_seconds desc nulls first
         """,
@@ -82,17 +59,43 @@ REPORT: Final = (
     Section(
         "throughput",
         "Throughput of the last {days} days",
-        THROUGHPUT,
+        f"""
+        select
+            day,
+            sum(jobs_created) as created,
+            sum(jobs_finished) as finished,
+            sum(operations_completed) as "operations done",
+            sum(operations_failed) as "operations failed"
+        from klaviyo.job_throughput_hourly
+        where day >= {_RECENT_DAY} and hour_utc >= date_trunc('hour', cast($since_utc as timestamp))
+        group by day
+        order by day
+        """,
     ),
     Section(
         "failure_rates",
         "Failure rates of the last {days} days",
-        FAILURE_RATES,
+        f"""
+        select
+            account,
+            job_kind as kind,
+            count(case when outcome <> 'cancelled' then 1 end) as jobs,
+            count(case when outcome = 'failed' then 1 end) as failed,
+            count(case when outcome = 'partly_failed' then 1 end) as partly,
+            count(case when outcome = 'cancelled' then 1 end) as cancelled,
+            sum(case when outcome <> 'cancelled' and total_count > 0 then total_count else 0 end) as operations,
+            sum(case when outcome <> 'cancelled' and total_count > 0 then operations_failed else 0 end)
+            / nullif(sum(case when outcome <> 'cancelled' and total_count > 0 then total_count end), 0) as failed_share
+        from klaviyo.jobs
+        where ended_on >= {_RECENT_DAY} and ended_at_utc >= $since_utc and outcome <> 'vanished'
+        group by account, job_kind
+        order by account, job_kind
+        """,
     ),
     Section(
         "latency",
         "Seconds that jobs of the last {days} days took",
-        """
+        f"""
         select
             account,
             job_kind as kind,
@@ -101,15 +104,15 @@ REPORT: Final = (
             quantile_cont(duration_seconds, 0.95) as p95,
             max(duration_seconds) as longest
         from klaviyo.jobs
-        where is_finished and ended_on > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
+        where is_finished and ended_on >= {_RECENT_DAY} and ended_at_utc >= $since_utc
         group by account, job_kind
         order by account, job_kind
         """,
     ),
     Section(
         "errors",
-        "Errors seen in the last {days} days, most frequent first",
-        """
+        "Errors of the last {days} days, most frequent first",
+        f"""
         select
             account,
             job_kind as kind,
@@ -118,7 +121,7 @@ REPORT: Final = (
             strftime(max(created_at_utc), '%Y-%m-%d') as "last on",
             fingerprint
         from klaviyo.job_errors
-        where created_on > cast(current_timestamp at time zone 'UTC' as date) - cast($days as integer)
+        where created_on >= {_RECENT_DAY} and created_at_utc >= $since_utc
         group by account, job_kind, fingerprint
         order by times desc, fingerprint, account, kind
         limit 10
@@ -136,7 +139,7 @@ REPORT: Final = (
         recent_jobs as (
             select account, job_kind, job_id, entity, operation, outcome, created_at_utc
             from klaviyo.jobs
-            where created_at_utc > (current_timestamp at time zone 'UTC') - to_days(cast($days as integer))
+            where created_at_utc >= $since_utc
         ),
 
         failed as (
@@ -192,7 +195,7 @@ REPORT: Final = (
         "stuck_jobs",
         "Stuck now",
         """
-        select account, job_kind as kind, job_id, status, age_seconds / 3600 as hours
+        select account, job_kind as kind, job_id, status, age_seconds
         from klaviyo.stuck_jobs
         order by age_seconds desc
         limit 10
@@ -213,9 +216,10 @@ def read_report(connection: Connection, days: int) -> dict[str, list[dict[str, A
 
 def render_report(connection: Connection, days: int) -> Iterator[Table | str]:
     """Yield every section of the report as a table, or as a line where it has no rows."""
+    [(accounts,)] = connection.execute("select count(distinct account) from klaviyo.listings").fetchall()
     for section in REPORT:
         title = section.title.format(days=days)
-        table = render_query(connection, title, section.query, days)
+        table = render_query(connection, title, section.query, days, has_accounts=accounts > 1)
         yield table if table.row_count else f"{title}: none\n"
 
 
@@ -232,27 +236,42 @@ def plain_table(title: str) -> Table:
     )
 
 
-def render_query(connection: Connection, title: str, query: str, days: int = ALL_DAYS) -> Table:
-    """Return the rows of *query* as a table: a `*_share` in percent, and no account where there is only one."""
+def render_query(
+    connection: Connection, title: str, query: str, days: int = ALL_DAYS, *, has_accounts: bool | None = None
+) -> Table:
+    """
+    Return the rows of *query* as a table: a `*_share` in percent, an age in days and hours.
+
+    However narrow the terminal, no number is cut or folded: texts are.
+
+    Args:
+        has_accounts: Whether the warehouse has several accounts, so that their labels are shown; if None, as the rows
+            have.
+    """
     result = _execute(connection, query, days)
     names = [column[0] for column in result.description]
     table = plain_table(title)
     rows = result.fetchall()
-    if names[0] == "account" and len({row[0] for row in rows}) <= 1:
+    if names[0] == "account" and not (len({row[0] for row in rows}) > 1 if has_accounts is None else has_accounts):
         names, rows = names[1:], [row[1:] for row in rows]
+    cells = [[_cell_of(name, value) for name, value in zip(names, row, strict=True)] for row in rows]
     for index, name in enumerate(names):
         is_number = any(isinstance(row[index], int | float | Decimal) for row in rows)
-        is_prose = name in ("fingerprint", "last_detail", "last_error")
+        heading = "age" if name == "age_seconds" else name.replace("_", " ")
+        # A day, too, is one word that nobody wants to see in two lines.
+        whole = is_number or name == "day"
+        least = max(len(text) for text in (*(row[index] for row in cells), *heading.split())) if whole else None
         table.add_column(
-            name.replace("_", " "), justify="right" if is_number else "left", no_wrap=not is_prose, overflow="fold"
+            heading, justify="right" if is_number else "left", no_wrap=whole, overflow="fold", min_width=least
         )
-    for row in rows:
-        table.add_row(*(escape(_cell_of(name, value)) for name, value in zip(names, row, strict=True)))
+    for row in cells:
+        table.add_row(*map(escape, row))
     return table
 
 
 def _execute(connection: Connection, query: str, days: int) -> Connection:
-    return connection.execute(query, {"days": days} if "$days" in query else None)
+    since_utc = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=min(days, ALL_DAYS))
+    return connection.execute(query, {"since_utc": since_utc} if "$since_utc" in query else None)
 
 
 def _cell_of(name: str, value: Any) -> str:
@@ -260,6 +279,8 @@ def _cell_of(name: str, value: Any) -> str:
         return ""
     if name.endswith("_share"):
         return f"{value:.1%}"
+    if name == "age_seconds":
+        return age_text(value)
     if isinstance(value, float):
         return f"{value:,.1f}"
     if isinstance(value, int | Decimal):

@@ -27,11 +27,11 @@ from klaviyo_jobs.extract.source import build_listings, build_source, tables_of
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.revisions import revision_problem
 from klaviyo_jobs.model.tables import JOBS
-from klaviyo_jobs.monitor.check import describe
-from klaviyo_jobs.monitor.measures import run_sql_checks
+from klaviyo_jobs.monitor.check import describe, run_sql_checks
+from klaviyo_jobs.places import path_of
 from klaviyo_jobs.runs.replay import Replayed, replay_rejected
 from klaviyo_jobs.runs.signals import Stop, stoppable
-from klaviyo_jobs.runs.steps import Step
+from klaviyo_jobs.runs.steps import Step, tell_step
 from klaviyo_jobs.settings import Settings
 from klaviyo_jobs.warehouse.derived import mark_derived
 from klaviyo_jobs.warehouse.engines.duckdb import (
@@ -47,7 +47,7 @@ from klaviyo_jobs.warehouse.ledger import record_ended_runs
 from klaviyo_jobs.warehouse.load import load
 from klaviyo_jobs.warehouse.lock import RunLock
 from klaviyo_jobs.warehouse.migrations import is_of_earlier_contract
-from klaviyo_jobs.warehouse.publish import publish
+from klaviyo_jobs.warehouse.publish import check_targets, publish
 from klaviyo_jobs.warehouse.views import apply_views
 
 _WORKING_PREFIX: Final = "klaviyo-jobs-"
@@ -183,17 +183,21 @@ def run(
     names = [(listing.client.account, listing.kind.name) for listing in listings]
     if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
         LOGGER.warning("%s", problem)
+    warehouse, target = path_of(warehouse, "warehouse"), settings.copy_path
     check_place(warehouse)
+    if target is not None:
+        check_targets(warehouse, target)
+    memory.check_spill_directory()
     with stoppable() as stop:
         stop.raise_if_asked()
-        LOGGER.info("step %s", Step.LOCK)
+        tell_step(Step.LOCK)
         with (
             RunLock(warehouse, names, wait_seconds=lock_wait_seconds) as lock,
             stop.told(),
             warehouse_errors(warehouse),
             _working_directory(lock) as working_directory,
         ):
-            enter = _Steps(stop, lock).enter
+            enter = _Steps(stop, lock, outcomes).enter
             enter(Step.RECOVER)
             # Held open until the end: whoever opens the file in the middle is refused, instead of failing the load.
             with open_warehouse(warehouse, memory, wait_seconds=settings.warehouse_wait_seconds) as connection:
@@ -220,9 +224,8 @@ def run(
                 enter(Step.LEDGER)
                 record_ended_runs(connection, lock.ended)
                 lock.forget_ended()
-            if settings.bi_copy:
+            if target is not None:
                 enter(Step.PUBLISH)
-                target = Path(settings.bi_copy).absolute()
                 publish(warehouse, target, memory, with_tables=settings.bi_copy_tables)
             enter(Step.UNLOCK)
     return RunSummary(
@@ -239,14 +242,15 @@ def run(
 class _Steps:
     """Says how far the run has got, in the log and in the lock file; between steps, a signal may stop it."""
 
-    def __init__(self, stop: Stop, lock: RunLock) -> None:
+    def __init__(self, stop: Stop, lock: RunLock, outcomes: Sequence[ListingOutcome]) -> None:
         self._stop = stop
         self._lock = lock
+        self._outcomes = outcomes
 
     def enter(self, step: Step, run_id: str = "") -> None:
         self._stop.raise_if_asked()
         self._lock.enter_step(step, run_id)
-        LOGGER.info("step %s", step)
+        tell_step(step, has_news=any(outcome.changed_count for outcome in self._outcomes))
 
 
 @contextmanager

@@ -8,19 +8,17 @@ Out:    how many rows of each table went. Jobs go only when asked for, and then 
 from __future__ import annotations
 
 import datetime as dt
-import re
 from typing import Final
 
 import pendulum
 
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.model.tables import JOB_ERRORS, JOB_LINKAGES, JOB_OBSERVATIONS, JOBS, LISTINGS, REJECTED_RECORDS
+from klaviyo_jobs.quantities import seconds_of
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, transaction
 
 # A job stays in its listing for seven days; what may come back tomorrow must not be deleted today.
-LEAST_AGE: Final = pendulum.duration(days=8)
-
-_AGE: Final = re.compile(r"(\d{1,5})([dw])")
+LEAST_AGE: Final = dt.timedelta(days=8)
 _TIME_COLUMNS: Final = {
     JOB_OBSERVATIONS.name: "observed_at",
     LISTINGS.name: "started_at",
@@ -31,9 +29,10 @@ _OF_A_JOB: Final = (JOB_ERRORS.name, JOB_LINKAGES.name, JOB_OBSERVATIONS.name)
 
 def parse_age(text: str) -> pendulum.Duration:
     """Read an age in days or weeks, such as `400d` or `60w`; SettingError if it is none, or less than eight days."""
-    match = _AGE.fullmatch(text.strip().lower())
-    unit = {"d": "days", "w": "weeks"}
-    age = pendulum.duration(**{unit[match[2]]: int(match[1])}) if match else None
+    try:
+        age = pendulum.duration(seconds=seconds_of(text))
+    except (ValueError, OverflowError):
+        age = None
     if age is None or age < LEAST_AGE:
         raise SettingError(
             f"--older-than {text!r} is {'not an age' if age is None else 'too short'}.",

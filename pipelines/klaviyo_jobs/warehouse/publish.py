@@ -32,6 +32,7 @@ from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.tables import JOBS
 from klaviyo_jobs.warehouse.engines.duckdb import (
+    COPY,
     RAW_SCHEMA,
     TABLE_OF_A_VIEW,
     VIEW_SCHEMA,
@@ -112,16 +113,10 @@ def publish(
         WarehouseError: The warehouse cannot be opened, the copy is not sound, or must not replace the old one. The old
             copy is as it was.
     """
-    if target.resolve() == warehouse.resolve():
-        raise WarehouseError(
-            f"the copy {target} would be the warehouse itself.",
-            data="nothing was copied.",
-            next_step="name another file.",
-        )
-    check_place(target)
+    check_targets(warehouse, target, parquet)
     with open_warehouse(warehouse, memory, must_exist=True) as connection:
         connection.execute("checkpoint")
-    with warehouse_errors(target), _folder_of(target), _beside(target) as temporary:
+    with warehouse_errors(target, COPY), _folder_of(target), _beside(target) as temporary:
         _copy(warehouse, temporary)
         if with_tables:
             _make_tables(temporary, memory)
@@ -144,6 +139,32 @@ def publish(
         _replace(target, temporary)
         _sync(target.parent)
     return Published(target, size, views, verifies, files)
+
+
+def check_targets(warehouse: Path, target: Path, parquet: Path | None = None) -> None:
+    """
+    Refuse a place where nothing can be published, as far as that shows before anything is.
+
+    Raises:
+        WarehouseError: *target* cannot be written, or is the warehouse itself; *parquet* is no folder, nor can be one.
+    """
+    if target.resolve() == warehouse.resolve():
+        raise WarehouseError(
+            f"the copy {target} would be the warehouse itself.",
+            data=COPY.untouched,
+            next_step=f"{COPY.elsewhere}.",
+        )
+    check_place(target, COPY)
+    if parquet is None:
+        return
+    nearest = next(folder for folder in (parquet, *parquet.parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise WarehouseError(
+            f"Parquet files cannot be written to {parquet}: "
+            + (f"no permission for {nearest}." if nearest.is_dir() else f"{nearest} is a file."),
+            data=COPY.untouched,
+            next_step="name another folder with --parquet.",
+        )
 
 
 def _copy(source: Path, target: Path) -> None:

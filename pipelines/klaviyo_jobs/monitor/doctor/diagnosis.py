@@ -30,6 +30,7 @@ from klaviyo_jobs.monitor.doctor.machine import (
 )
 from klaviyo_jobs.monitor.doctor.result import Diagnosis, DoctorCheck, failed_check, masked
 from klaviyo_jobs.monitor.doctor.settings import check_settings, find_problems, read_all_settings
+from klaviyo_jobs.places import path_of
 from klaviyo_jobs.settings import Settings
 
 
@@ -43,19 +44,18 @@ def diagnose(*, warehouse: Path | None = None, labels: Sequence[str] | None = No
     """
     diagnosis = Diagnosis(pendulum.now("UTC"))
     checks: list[DoctorCheck] = []
-    path, memory = warehouse or Path(Settings().warehouse), DEFAULT_MEMORY
+    path, memory = path_of(warehouse or Settings().warehouse, "warehouse"), DEFAULT_MEMORY
     try:
         settings, network, diagnosis.origins = read_all_settings(warehouse)
     except KlaviyoJobsError as error:
         checks.append(failed_check("setting", error))
     else:
-        path, memory = warehouse or Path(settings.warehouse), settings.memory
+        path, memory = path_of(warehouse or settings.warehouse, "warehouse"), settings.memory
         problems = find_problems(settings, labels)
         checks += check_settings(diagnosis.origins, problems)
         if not problems:
             diagnosis.calls = call_all(settings, network, labels)
             checks += check_api(diagnosis, settings)
-    path = path.absolute()
     checks += [
         *check_warehouse(path, memory),
         *check_memory(path, memory),

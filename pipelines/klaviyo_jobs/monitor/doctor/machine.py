@@ -7,7 +7,6 @@ Out:    a `DoctorCheck` for each.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
-from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.errors import SettingError, WarehouseError
 from klaviyo_jobs.memory import MemoryBounds
 from klaviyo_jobs.monitor.doctor.result import FULL_DISK_BYTES, SCANT_DISK_BYTES, DoctorCheck, failed_check
 from klaviyo_jobs.warehouse.engines.duckdb import check_place, open_warehouse
@@ -49,17 +48,16 @@ def check_warehouse(path: Path, memory: MemoryBounds) -> Iterator[DoctorCheck]:
 def check_memory(path: Path, memory: MemoryBounds) -> Iterator[DoctorCheck]:
     """Say what the database may take, and whether there is a place for what does not fit."""
     folder = memory.spill_directory or path.with_name(f"{path.name}.tmp")
-    # DuckDB makes the folder, but not those above it. Beside the warehouse it has the place that the warehouse has.
-    place = folder if folder.exists() else folder.parent
     message = (
         f"the command keeps to {memory.limit_bytes / 10**6:,.0f} MB; the database takes up to "
         f"{memory.database_bytes / 10**6:,.0f} MB of them, and writes what does not fit to {folder}"
     )
-    if memory.spill_directory is None or (place.is_dir() and os.access(place, os.W_OK)):
-        yield DoctorCheck("memory", "ok", message)
+    try:
+        memory.check_spill_directory()
+    except SettingError as error:
+        yield failed_check("memory", error)
     else:
-        next_step = "let `temp_directory` name a folder that can be written."
-        yield DoctorCheck("memory", "warn", f"{message}, where nothing can be written", next_step)
+        yield DoctorCheck("memory", "ok", message)
 
 
 def check_lock(path: Path) -> Iterator[DoctorCheck]:

@@ -17,6 +17,7 @@ from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.utils import ResolvedValueTrace, get_resolved_traces
 
+from klaviyo_jobs.configuration import exposed_secrets
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.model.days import zone_of
 from klaviyo_jobs.monitor.doctor.result import DoctorCheck, SettingSource, failed_check, format_setting, masked
@@ -130,5 +131,7 @@ def check_settings(origins: Iterable[SettingSource], problems: Mapping[str, Sett
         untouched.append(f"and {fine_tuning_count} more, which --json shows")
     if untouched:
         yield DoctorCheck("setting", "ok", f"by default: {', '.join(untouched)}")
+    for path in exposed_secrets():
+        yield DoctorCheck("setting", "warn", f"{path} can be read by every user of this machine", f"chmod 600 {path}")
     for problem in problems.values():
         yield failed_check("setting", problem)

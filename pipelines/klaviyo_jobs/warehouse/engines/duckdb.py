@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import duckdb
 
@@ -42,6 +42,32 @@ _STAGING_SCHEMA: Final = f"{RAW_SCHEMA}_staging"
 _HOLDER: Final = re.compile(r"lock is held in (\S+) \(PID (\d+)\)")
 
 
+class Role(NamedTuple):
+    """
+    What a file is to us, in messages.
+
+    Attributes:
+        name: What it is called.
+        untouched: What is true of the data when the file could not even be opened.
+        elsewhere: How to name another.
+        is_replaced: Whether another file is put in its place, so that its folder has to be writable, and not the file.
+    """
+
+    name: str
+    untouched: str
+    elsewhere: str
+    is_replaced: bool
+
+
+WAREHOUSE: Final = Role("warehouse", "nothing was read or written.", "choose another path with --warehouse", False)
+COPY: Final = Role(
+    "copy",
+    "nothing was copied; the copy before it, if there is one, is as it was.",
+    "choose another path: `bi_copy`, or `klaviyo-jobs publish PATH`",
+    True,
+)
+
+
 def open_warehouse(
     path: Path,
     memory: MemoryBounds = DEFAULT_MEMORY,
@@ -64,6 +90,7 @@ def open_warehouse(
     """
     check_place(path, must_exist=must_exist, read_only=read_only)
     deadline = time.monotonic() + wait_seconds
+    told: str | None = None
     while True:
         try:
             connection = _connect(path, memory, read_only=read_only)
@@ -72,7 +99,9 @@ def open_warehouse(
             holder = _HOLDER.search(str(error))
             if holder is None or time.monotonic() >= deadline:
                 raise _error_of_opening(path, error) from error
-            LOGGER.info("the warehouse is open in %s (process %s); waiting", holder[1], holder[2])
+            if holder[0] != told:
+                told = holder[0]
+                LOGGER.info("the warehouse is open in %s (process %s); waiting", holder[1], holder[2])
             time.sleep(min(1.0, max(0.05, deadline - time.monotonic())))
     try:
         _refuse_foreign_tables(path, connection)
@@ -171,7 +200,7 @@ def _comments(connection: Connection) -> dict[str, str | None]:
 
 
 @contextmanager
-def warehouse_errors(path: Path) -> Iterator[None]:
+def warehouse_errors(path: Path, role: Role = WAREHOUSE) -> Iterator[None]:
     """Make `WarehouseError` of an error whose reason is the DuckDB file at *path* or a full disk; leave all others."""
     try:
         yield
@@ -181,47 +210,47 @@ def warehouse_errors(path: Path) -> Iterator[None]:
             if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
                 raise _disk_full(path) from error
             if isinstance(cause, DatabaseError):
-                raise _error_of_opening(path, cause) from error
+                raise _error_of_opening(path, cause, role) from error
             cause = cause.__cause__ or cause.__context__
         raise
 
 
-def check_place(path: Path, *, must_exist: bool = False, read_only: bool = False) -> None:
+def check_place(path: Path, role: Role = WAREHOUSE, *, must_exist: bool = False, read_only: bool = False) -> None:
     """Raise WarehouseError if the file cannot be at *path*, as far as that shows without opening it."""
-    unchanged = "nothing was read or written."
     if must_exist and not path.exists():
         raise WarehouseError(
-            f"there is no warehouse {path}.",
-            data=unchanged,
+            f"there is no {role.name} {path}.",
+            data=role.untouched,
             next_step="make one with `klaviyo-jobs run`, or name another with --warehouse.",
         )
     if path.stem in (VIEW_SCHEMA, RAW_SCHEMA):
         raise WarehouseError(
             f"a DuckDB file cannot be called {path.name!r}: {path.stem}.jobs would mean two things in it.",
-            data=unchanged,
+            data=role.untouched,
             next_step="choose another file name, e.g. warehouse.duckdb.",
         )
     if not path.parent.is_dir():
         raise WarehouseError(
-            f"the folder of the warehouse {path} does not exist.",
-            data=unchanged,
-            next_step=f"make it (mkdir -p {path.parent}) or choose another path with --warehouse.",
+            f"the folder of the {role.name} {path} does not exist.",
+            data=role.untouched,
+            next_step=f"make it (mkdir -p {path.parent}), or {role.elsewhere}.",
         )
     if path.is_dir():
         raise WarehouseError(
-            f"the warehouse {path} is a folder, not a file.",
-            data=unchanged,
-            next_step=f"name a file in it: --warehouse {path / 'warehouse.duckdb'}.",
+            f"the {role.name} {path} is a folder, not a file.",
+            data=role.untouched,
+            next_step=f"name a file in it, e.g. {path / f'{role.name}.duckdb'}.",
         )
-    if not read_only and not os.access(path if path.exists() else path.parent, os.W_OK):
+    written = path if path.exists() and not role.is_replaced else path.parent
+    if not read_only and not os.access(written, os.W_OK):
         raise WarehouseError(
-            f"the warehouse {path} cannot be written: no permission.",
-            data=unchanged,
-            next_step="change the permissions, or choose another path with --warehouse.",
+            f"the {role.name} {path} cannot be written: no permission for {written}.",
+            data=role.untouched,
+            next_step=f"change the permissions, or {role.elsewhere}.",
         )
 
 
-def _error_of_opening(path: Path, error: DatabaseError) -> WarehouseError:
+def _error_of_opening(path: Path, error: DatabaseError, role: Role = WAREHOUSE) -> WarehouseError:
     text = str(error).splitlines()[0]
     if isinstance(error, OutOfMemoryError):
         return WarehouseError(
@@ -231,7 +260,7 @@ def _error_of_opening(path: Path, error: DatabaseError) -> WarehouseError:
         )
     if holder := _HOLDER.search(str(error)):
         return WarehouseError(
-            f"the warehouse {path} is open in {holder[1]} (process {holder[2]}).",
+            f"the {role.name} {path} is open in {holder[1]} (process {holder[2]}).",
             data="the tables are as they were.",
             next_step="close it there and run again; let readers open a copy instead: set `bi_copy` to its path.",
         )
@@ -239,14 +268,14 @@ def _error_of_opening(path: Path, error: DatabaseError) -> WarehouseError:
         return _disk_full(path)
     if "version number" in text:
         return WarehouseError(
-            f"the warehouse {path} was written by another version of DuckDB than {duckdb.__version__}: {text}",
+            f"the {role.name} {path} was written by another version of DuckDB than {duckdb.__version__}: {text}",
             data="the file is as it was.",
-            next_step="install a DuckDB that reads it, or choose another path with --warehouse.",
+            next_step=f"install a DuckDB that reads it, or {role.elsewhere}.",
         )
     return WarehouseError(
-        f"the warehouse {path} cannot be opened or written: {text}",
+        f"the {role.name} {path} cannot be opened or written: {text}",
         data="the file is as it was; a load that was cut off is repeated by the next run.",
-        next_step="check that it is a DuckDB file and not damaged, or choose another path with --warehouse.",
+        next_step=f"check that it is a DuckDB file and not damaged, or {role.elsewhere}.",
     )
 
 
