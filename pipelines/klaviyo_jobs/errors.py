@@ -123,9 +123,20 @@ class LockedError(KlaviyoJobsError):
 
 
 class WarehouseError(KlaviyoJobsError):
-    """The warehouse cannot be opened, read or written."""
+    """
+    The warehouse cannot be opened, read or written.
+
+    Attributes:
+        is_damaged: Whether the file is there and is not whole: only a copy of it can help.
+    """
 
     exit_code = 7
+
+    def __init__(
+        self, message: str, *, data: str | None = None, next_step: str | None = None, is_damaged: bool = False
+    ) -> None:
+        super().__init__(message, data=data, next_step=next_step)
+        self.is_damaged = is_damaged
 
 
 class ThresholdError(KlaviyoJobsError):

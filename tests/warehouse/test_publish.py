@@ -150,12 +150,29 @@ def test_a_filled_copy_is_not_replaced_by_an_empty_one(
     empty = Warehouse(tmp_path / "empty.duckdb")
     Load(sandbox, empty)(kinds=["item-create"])
 
-    with pytest.raises(WarehouseError, match="holds no job"):
+    with pytest.raises(WarehouseError, match="holds 0 jobs and does not know what the copy"):
         publish(empty.path, copy.path)
     kept = ids_in(copy)
     publish(empty.path, copy.path, force=True)
 
     assert (kept, ids_in(copy)) == (["J1"], [])
+
+
+def test_a_copy_is_not_replaced_by_a_warehouse_that_began_anew(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
+) -> None:
+    """Where the warehouse was lost, a run makes a new one of seven days; the copy is then all that is left of years."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"], bi_copy=str(copy.path))
+    sandbox.world.clear()
+    add_job(sandbox, "J2")
+    warehouse.path.unlink()
+
+    with pytest.raises(WarehouseError, match=r"holds 1 jobs and does not know what the copy .* knows") as caught:
+        load(kinds=["item-create"], bi_copy=str(copy.path))
+
+    assert f"klaviyo-jobs restore {copy.path} --force" in (caught.value.next_step or "")
+    assert ids_in(copy) == ["J1"]
 
 
 def test_a_stale_wal_beside_the_copy_is_not_replayed(
@@ -308,7 +325,7 @@ from pathlib import Path
 
 from klaviyo_jobs.warehouse import publish as publishing
 
-publish = partial(publishing.publish, with_tables=len(sys.argv) > 6)
+publish = partial(publishing.publish, with_tables=len(sys.argv) > 6, force=True)
 one, other, copy, kept = map(Path, sys.argv[1:5])
 rng = random.Random(6)
 started = time.monotonic()

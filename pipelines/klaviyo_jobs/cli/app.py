@@ -27,6 +27,7 @@ from klaviyo_jobs.cli.logs import LogFormat, is_logging_json, log_to_stderr
 from klaviyo_jobs.cli.prune import prune_command
 from klaviyo_jobs.cli.publish import publish_command
 from klaviyo_jobs.cli.report import report_command
+from klaviyo_jobs.cli.restore import restore_command
 from klaviyo_jobs.cli.run import run_command
 from klaviyo_jobs.cli.sandbox import sandbox_command
 from klaviyo_jobs.cli.views import views_command
@@ -119,6 +120,7 @@ def _options(
 
 app.command("run", cls=_LoggedCommand)(run_command)
 app.command("publish", cls=_LoggedCommand)(publish_command)
+app.command("restore", cls=_LoggedCommand)(restore_command)
 app.command("prune", cls=_LoggedCommand)(prune_command)
 app.command("check", cls=_LoggedCommand)(check_command)
 app.command("report", cls=_LoggedCommand)(report_command)

@@ -24,12 +24,26 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 
 @contextmanager
+def naming_way_back(settings: Settings) -> Iterator[None]:
+    """Add to the error of a damaged warehouse the newest published copy, and the command that puts it in its place."""
+    from klaviyo_jobs.errors import WarehouseError
+    from klaviyo_jobs.warehouse.restore import name_way_back
+
+    try:
+        yield
+    except WarehouseError as error:
+        name_way_back(error, settings.copy_path, settings.memory)
+        raise
+
+
+@contextmanager
 def open_views(path: Path, settings: Settings) -> Iterator[Connection]:
     """Open the warehouse for reading its views."""
     from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse, warehouse_errors
     from klaviyo_jobs.warehouse.views import views_needed
 
     with (
+        naming_way_back(settings),
         open_warehouse(
             path, settings.memory, must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds
         ) as connection,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from klaviyo_jobs.cli.console import print_tables
-from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, warehouse_path
+from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, naming_way_back, warehouse_path
 
 
 def prune_command(
@@ -32,7 +32,11 @@ def prune_command(
     settings = read_settings()
     path = warehouse_path(warehouse, settings)
     age = parse_age(older_than)
-    with RunLock(path, []), open_warehouse(path, settings.memory, must_exist=True) as connection:
+    with (
+        naming_way_back(settings),
+        RunLock(path, []),
+        open_warehouse(path, settings.memory, must_exist=True) as connection,
+    ):
         counts = prune(connection, age, with_jobs=jobs, is_dry_run=dry_run)
     if as_json:
         print(json.dumps({"is_dry_run": dry_run, "rows": counts}))

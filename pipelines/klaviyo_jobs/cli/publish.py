@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from klaviyo_jobs.cli.console import out
-from klaviyo_jobs.cli.options import WarehouseOption, warehouse_path
+from klaviyo_jobs.cli.options import WarehouseOption, naming_way_back, warehouse_path
 from klaviyo_jobs.errors import SettingError
 
 
@@ -25,7 +25,7 @@ def publish_command(
     ] = False,
     keep: Annotated[int, typer.Option("--keep", metavar="N", help="Keep this many earlier copies.", min=0)] = 0,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a copy that holds jobs by one that holds none.")
+        bool, typer.Option("--force", help="Replace a copy that knows of runs that the warehouse does not.")
     ] = False,
     warehouse: WarehouseOption = None,
     wait_lock: Annotated[
@@ -47,7 +47,7 @@ def publish_command(
             data="nothing was copied.",
             next_step="name it: klaviyo-jobs publish PATH, or set `bi_copy`.",
         )
-    with RunLock(path, [], wait_seconds=wait_lock):
+    with naming_way_back(settings), RunLock(path, [], wait_seconds=wait_lock):
         published = publish(
             path,
             copy,

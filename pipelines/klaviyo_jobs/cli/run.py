@@ -11,7 +11,7 @@ import typer
 
 from klaviyo_jobs.cli.console import out, print_tables
 from klaviyo_jobs.cli.logs import Steps, told_steps
-from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, warehouse_path
+from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, naming_way_back, warehouse_path
 from klaviyo_jobs.cli.progress import Progress, may_draw, show_progress
 from klaviyo_jobs.log import LOGGER, OUTCOME
 from klaviyo_jobs.model.kinds import KINDS
@@ -75,6 +75,7 @@ def run_command(
         is_drawn = progress is Progress.BAR or (progress is Progress.AUTO and may_draw(as_json))
         steps = Steps.DROP if is_drawn else Steps.TELL if LOGGER.isEnabledFor(logging.DEBUG) else Steps.HOLD
         with (
+            naming_way_back(settings),
             told_steps(steps, settings.progress_seconds),
             show_progress(settings.progress_seconds, progress, is_drawn=is_drawn) as watch,
         ):

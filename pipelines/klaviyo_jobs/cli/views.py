@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from klaviyo_jobs.cli.console import print_tables
-from klaviyo_jobs.cli.options import WarehouseOption, warehouse_path
+from klaviyo_jobs.cli.options import WarehouseOption, naming_way_back, warehouse_path
 
 
 def views_command(warehouse: WarehouseOption = None) -> None:
@@ -15,7 +15,7 @@ def views_command(warehouse: WarehouseOption = None) -> None:
 
     settings = read_settings()
     path = warehouse_path(warehouse, settings)
-    with open_warehouse(path, settings.memory, must_exist=True) as connection:
+    with naming_way_back(settings), open_warehouse(path, settings.memory, must_exist=True) as connection:
         names = apply_views(connection, **settings.of_views)
         comments = dict(
             connection.execute("select view_name, comment from duckdb_views() where schema_name = 'klaviyo'").fetchall()

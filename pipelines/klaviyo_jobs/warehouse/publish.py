@@ -30,7 +30,7 @@ from typing import Final
 
 from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
-from klaviyo_jobs.model.tables import JOBS
+from klaviyo_jobs.model.tables import JOBS, LISTINGS
 from klaviyo_jobs.warehouse.engines.duckdb import (
     COPY,
     RAW_SCHEMA,
@@ -106,7 +106,7 @@ def publish(
         memory: What the database may take.
         with_tables: Whether the views of `AS_TABLES` become tables in the copy.
         verifies: Whether every view is read to its end before the copy is put in place.
-        force: Replace a copy that holds jobs by one that holds none.
+        force: Replace a copy by one that does not follow from it.
         keep: How many earlier copies stay, as `<name>.1` (the newest), `<name>.2`, ...
         parquet: A folder for one Parquet file a view.
     Raises:
@@ -116,20 +116,22 @@ def publish(
     check_targets(warehouse, target, parquet)
     with open_warehouse(warehouse, memory, must_exist=True) as connection:
         connection.execute("checkpoint")
-    with warehouse_errors(target, COPY), _folder_of(target), _beside(target) as temporary:
-        _copy(warehouse, temporary)
+    with warehouse_errors(target, COPY), _folder_of(target), beside(target) as temporary:
+        copy_file(warehouse, temporary)
         if with_tables:
             _make_tables(temporary, memory)
         temporary.chmod(0o444)
         with ThreadPoolExecutor(1) as pool:  # the disk's part of the work, beside the processor's
-            synced = pool.submit(_sync, temporary)
-            views, job_count = _check(temporary, memory, verifies)
+            synced = pool.submit(sync, temporary)
+            views, job_count = check_copy(temporary, memory, verifies)
             synced.result()
-        if job_count == 0 and not force and _holds_jobs(target, memory):
+        if not force and _is_of_another(target, temporary, job_count, memory):
             raise WarehouseError(
-                f"the warehouse {warehouse} holds no job, and the copy {target} does.",
+                f"the warehouse {warehouse} holds {job_count:,} jobs and does not know what the copy {target} knows: "
+                "it is another one, or began anew.",
                 data="the copy is as it was.",
-                next_step="check that it is the right warehouse; publish with --force if it is.",
+                next_step=f"if the warehouse was lost: klaviyo-jobs restore {target} --force. If the copy may go: "
+                f"klaviyo-jobs publish {target} --force.",
             )
         files = _write_parquet(temporary, parquet, views, memory) if parquet is not None and views else []
         size = temporary.stat().st_size
@@ -137,7 +139,7 @@ def publish(
         with suppress(FileNotFoundError):
             target.with_name(f"{target.name}.wal").unlink()
         _replace(target, temporary)
-        _sync(target.parent)
+        sync(target.parent)
     return Published(target, size, views, verifies, files)
 
 
@@ -167,7 +169,7 @@ def check_targets(warehouse: Path, target: Path, parquet: Path | None = None) ->
         )
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
     """Copy a file inside the kernel, which shares the blocks of both where the file system can; else byte by byte."""
     try:
         with source.open("rb") as read, target.open("wb") as written:
@@ -211,7 +213,7 @@ def _quoted(text: str | None) -> str:
     return "null" if text is None else "'" + text.replace("'", "''") + "'"
 
 
-def _check(copy: Path, memory: MemoryBounds, verifies: bool) -> tuple[list[str], int]:
+def check_copy(copy: Path, memory: MemoryBounds, verifies: bool) -> tuple[list[str], int]:
     """Open *copy* as a reader will, try every view and table, and return the views and the number of jobs."""
     try:
         with open_copy(copy, memory) as connection:
@@ -261,12 +263,50 @@ def _read_views(connection: Connection, views: list[str]) -> None:
             pass
 
 
-def _holds_jobs(copy: Path, memory: MemoryBounds) -> bool:
+def _jobs_in(copy: Path, memory: MemoryBounds) -> int:
+    """Return how many jobs *copy* holds; none if there is no copy, or none of ours."""
     try:
         with open_copy(copy, memory) as connection:
-            return connection.execute(f"select 1 from {RAW_SCHEMA}.jobs limit 1").fetchone() is not None
+            [(count,)] = connection.execute(f"select count(*) from {RAW_SCHEMA}.{JOBS.name}").fetchall()
     except DatabaseError:
-        return False  # no copy, or none of ours
+        return 0
+    return int(count)
+
+
+def _is_of_another(copy: Path, new: Path, job_count: int, memory: MemoryBounds) -> bool:
+    """Tell whether *copy* holds jobs, and its last complete listing is not among those of *new*, which would follow."""
+    if not _jobs_in(copy, memory):
+        return False
+    listings = f"{RAW_SCHEMA}.{LISTINGS.name}"
+    try:
+        with open_copy(copy, memory) as connection:
+            last = connection.execute(
+                f"select account, job_kind, run_id from {listings} where is_complete order by finished_at desc limit 1"
+            ).fetchone()
+    except DatabaseError:
+        last = None
+    if last is None:
+        return job_count == 0
+    with open_copy(new, memory) as connection:
+        known = connection.execute(
+            f"select 1 from {listings} where account = ? and job_kind = ? and run_id = ? limit 1", last
+        ).fetchone()
+    return known is None
+
+
+def earlier_copy(target: Path, number: int) -> Path:
+    """Return where the copy at *target* is kept when *number* newer ones have been published; 0 is the newest."""
+    return target if number == 0 else target.with_name(f"{target.name}.{number}")
+
+
+def newest_copy(target: Path | None, memory: MemoryBounds = DEFAULT_MEMORY) -> Path | None:
+    """Return the newest copy published to *target* that holds jobs; None if there is none."""
+    number = 0
+    while target is not None and (number == 0 or earlier_copy(target, number).exists()):
+        if _jobs_in(earlier_copy(target, number), memory):
+            return earlier_copy(target, number)
+        number += 1
+    return None
 
 
 def _write_parquet(copy: Path, folder: Path, views: list[str], memory: MemoryBounds) -> list[Path]:
@@ -274,14 +314,14 @@ def _write_parquet(copy: Path, folder: Path, views: list[str], memory: MemoryBou
     folder.mkdir(parents=True, exist_ok=True)
     targets = [folder / f"{name}.parquet" for name in views]
     with _folder_of(*targets), ExitStack() as stack:
-        written = {target: stack.enter_context(_beside(target)) for target in targets}
+        written = {target: stack.enter_context(beside(target)) for target in targets}
         with open_copy(copy, memory) as connection:
             _be_frugal(connection)
             for name, temporary in zip(views, written.values(), strict=True):
                 connection.sql(f'from {VIEW_SCHEMA}."{name}"').write_parquet(str(temporary))
         for temporary in written.values():
             temporary.chmod(0o444)
-            _sync(temporary)
+            sync(temporary)
         for target, temporary in written.items():
             temporary.replace(target)
     return targets
@@ -290,11 +330,11 @@ def _write_parquet(copy: Path, folder: Path, views: list[str], memory: MemoryBou
 def _keep_earlier(target: Path, keep: int) -> None:
     """Move the copy at *target* and those before it one place on; it stays in its own place until it is replaced."""
     for number in range(keep, 0, -1):
-        earlier = target if number == 1 else target.with_name(f"{target.name}.{number - 1}")
+        earlier = earlier_copy(target, number - 1)
         if earlier.exists():
-            place = target.with_name(f"{target.name}.{number}")
+            place = earlier_copy(target, number)
             if number == 1:
-                with _beside(place) as temporary:
+                with beside(place) as temporary:
                     temporary.unlink()
                     os.link(target, temporary)
                     temporary.replace(place)
@@ -336,7 +376,7 @@ def _folder_of(*targets: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _beside(target: Path) -> Iterator[Path]:
+def beside(target: Path) -> Iterator[Path]:
     """Yield the path of a new temporary file in the folder of *target*; it is gone afterwards unless renamed."""
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=_TEMPORARY, dir=target.parent)
     os.close(descriptor)
@@ -347,7 +387,7 @@ def _beside(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

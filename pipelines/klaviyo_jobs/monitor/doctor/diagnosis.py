@@ -45,19 +45,21 @@ def diagnose(*, warehouse: Path | None = None, labels: Sequence[str] | None = No
     diagnosis = Diagnosis(pendulum.now("UTC"))
     checks: list[DoctorCheck] = []
     path, memory = path_of(warehouse or Settings().warehouse, "warehouse"), DEFAULT_MEMORY
+    copy = None
     try:
         settings, network, diagnosis.origins = read_all_settings(warehouse)
     except KlaviyoJobsError as error:
         checks.append(failed_check("setting", error))
     else:
         path, memory = path_of(warehouse or settings.warehouse, "warehouse"), settings.memory
+        copy = settings.copy_path
         problems = find_problems(settings, labels)
         checks += check_settings(diagnosis.origins, problems)
         if not problems:
             diagnosis.calls = call_all(settings, network, labels)
             checks += check_api(diagnosis, settings)
     checks += [
-        *check_warehouse(path, memory),
+        *check_warehouse(path, memory, copy),
         *check_memory(path, memory),
         *check_lock(path),
         *check_disk(path),

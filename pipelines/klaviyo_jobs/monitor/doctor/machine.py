@@ -21,11 +21,13 @@ from klaviyo_jobs.memory import MemoryBounds
 from klaviyo_jobs.monitor.doctor.result import FULL_DISK_BYTES, SCANT_DISK_BYTES, DoctorCheck, failed_check
 from klaviyo_jobs.warehouse.engines.duckdb import check_place, open_warehouse
 from klaviyo_jobs.warehouse.lock import holder_of
+from klaviyo_jobs.warehouse.restore import name_way_back
 
 PACKAGES: Final = ("dlt", "duckdb", "pyarrow")
 
 
-def check_warehouse(path: Path, memory: MemoryBounds) -> Iterator[DoctorCheck]:
+def check_warehouse(path: Path, memory: MemoryBounds, copy: Path | None = None) -> Iterator[DoctorCheck]:
+    """Say whether the warehouse can be written; if it is damaged, that *copy* is the way back."""
     try:
         check_place(path)
         if path.exists():
@@ -36,6 +38,7 @@ def check_warehouse(path: Path, memory: MemoryBounds) -> Iterator[DoctorCheck]:
             with tempfile.TemporaryFile(dir=path.parent):
                 message = f"{path} does not exist yet; a run can make it"
     except WarehouseError as error:
+        name_way_back(error, copy, memory)
         yield failed_check("warehouse", error)
     except OSError as error:
         message = f"the warehouse {path} cannot be made: {error.strerror}."

@@ -38,6 +38,14 @@ _CONTRACT_PREFIX: Final = "klaviyo-jobs contract "
 TABLE_OF_A_VIEW: Final = "A table of the rows that the view had when this copy was published."
 # Where dlt puts the rows of a load before it merges them.
 _STAGING_SCHEMA: Final = f"{RAW_SCHEMA}_staging"
+# DuckDB's own words for a file that is empty, cut short or garbled, or none of its own.
+_OF_DAMAGE: Final = (
+    "not a valid DuckDB",
+    "Could not read enough bytes",
+    "Corrupt",
+    "checksum",
+    "Failed to deserialize",
+)
 # DuckDB's own words for a file that somebody else has open.
 _HOLDER: Final = re.compile(r"lock is held in (\S+) \(PID (\d+)\)")
 
@@ -272,10 +280,17 @@ def _error_of_opening(path: Path, error: DatabaseError, role: Role = WAREHOUSE) 
             data="the file is as it was.",
             next_step=f"install a DuckDB that reads it, or {role.elsewhere}.",
         )
+    if any(mark in text for mark in _OF_DAMAGE):
+        return WarehouseError(
+            f"the {role.name} {path} is damaged: {text}",
+            data="the file is as it was; nothing was written to it.",
+            next_step=f"put a copy of the file in its place, or {role.elsewhere}.",
+            is_damaged=True,
+        )
     return WarehouseError(
         f"the {role.name} {path} cannot be opened or written: {text}",
         data="the file is as it was; a load that was cut off is repeated by the next run.",
-        next_step=f"check that it is a DuckDB file and not damaged, or {role.elsewhere}.",
+        next_step=f"see what the message says of the file, or {role.elsewhere}.",
     )
 
 
