@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from klaviyo_jobs.errors import StoppedError
 from klaviyo_jobs.runs.run import run
 from klaviyo_jobs.runs.signals import Stop, stoppable
-from klaviyo_sandbox import Sandbox
-from support.loads import Load, Warehouse
+from klaviyo_jobs.warehouse.lock import RunLock
+from klaviyo_sandbox import Fault, Job, Sandbox
+from support.loads import NOW, Load, Warehouse
+from support.processes import reader, settings, started
 
 
 def wait_until_heard(stop: Stop) -> None:
@@ -261,4 +267,114 @@ def test_a_run_stops_at_the_step_behind_a_signal_that_was_forgotten(
     assert warehouse.rows("select error from klaviyo_raw.listings order by started_at") == [
         ("failed at step recover: StoppedError: stopped by SIGTERM.",),
         (None,),
+    ]
+
+
+def test_who_is_left_behind_says_so() -> None:
+    """Nobody else can any more: the message, and the cursor that a drawing has hidden."""
+    program = """if 1:
+        import os, signal, threading, time
+        from klaviyo_jobs.cli import app
+        from klaviyo_jobs.runs.signals import stoppable
+
+        with stoppable(0.2, app._tell_from_outside):
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+    """
+    controller, terminal = pty.openpty()
+
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    code, said = process.wait(20), os.read(controller, 4096).decode()
+
+    assert code == 143
+    assert said.replace("\r", "").splitlines() == [
+        "\x1b[?25h",
+        "StoppedError: stopped by SIGTERM.",
+        "  Data: what was loaded before stays; a load that was cut off is done again by the next run.",
+        "  Next: run again.",
+    ]
+
+
+WAITS = {
+    "retry after": (["run"], Fault("429", "30"), "attempt 2 follows in"),
+    "retry after, of a detail": (
+        ["run", "--kind", "category-create"],
+        Fault("429", "30", after=1),
+        "attempt 2 follows in",
+    ),
+    "retry after, of a plan": (["run", "--dry-run"], Fault("429", "30"), "attempt 2 follows in"),
+    "an answer that does not come": (["run", "--verbose"], Fault("slow", "30"), "step extract"),
+    "the lock": (["run", "--verbose", "--wait-lock", "60"], None, "step lock"),
+    "the file": (["run", "--verbose"], None, "waiting"),
+}
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_signal_ends_a_wait_at_once(
+    wait: str, number: signal.Signals, exit_code: int, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Whatever is waited for: exit code and message, in a second and not in four."""
+    arguments, fault, sign = WAITS[wait]
+    sandbox.world.add(Job("category-create", "J1", NOW, completed_at=NOW, total_count=1))
+    sandbox.faults += [fault] if fault else []
+    environment = {**os.environ, **settings(sandbox, warehouse_wait_seconds="60")}
+    path = tmp_path / "warehouse.duckdb"
+    duckdb.connect(str(path)).close()
+    with (
+        RunLock(path, []) if wait == "the lock" else nullcontext(),
+        reader(path, 60) if wait == "the file" else nullcontext(),
+        started(tmp_path, *arguments, environment=environment) as process,
+    ):
+        process.wait_for_log(sign)
+        time.sleep(0.2)
+        told_at = time.monotonic()
+        process.send_signal(number)
+        code = process.wait(30)
+        seconds = time.monotonic() - told_at
+        said = process.stderr
+
+    assert code == exit_code
+    assert seconds < 2
+    assert said.splitlines()[-3:] == [
+        f"StoppedError: stopped by {number.name}.",
+        "  Data: what was loaded before stays; a load that was cut off is done again by the next run.",
+        "  Next: run again.",
+    ]
+
+
+def test_a_signal_leaves_nothing_of_the_drawing(sandbox: Sandbox, tmp_path: Path) -> None:
+    """On a terminal: the table is wiped out, the cursor is back, and the message is the last thing there."""
+    sandbox.faults.append(Fault("429", "30"))
+    controller, terminal = pty.openpty()
+    environment = {**os.environ, **settings(sandbox), "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "klaviyo_jobs", "run"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    shown = b""
+    while b"reading" not in shown:
+        shown += os.read(controller, 65536)
+    process.send_signal(signal.SIGINT)
+    with suppress(OSError):  # the end of a terminal whose programs have ended
+        while more := os.read(controller, 65536):
+            shown += more
+
+    assert process.wait(20) == 130
+    text = shown.decode()
+    last = text.rpartition("\x1b[?25h")[2]
+    assert "\x1b[?25l" not in last
+    assert text.count("\x1b[?25l") <= text.count("\x1b[?25h")
+    assert "step " not in text
+    assert re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", last).replace("\r", "").strip().splitlines() == [
+        "StoppedError: stopped by SIGINT.",
+        "  Data: what was loaded before stays; a load that was cut off is done again by the next run.",
+        "  Next: run again.",
     ]

@@ -11,7 +11,9 @@ command imports what it needs when it runs.
 from __future__ import annotations
 
 import gc
+import json
 import logging
+import os
 import sys
 from typing import Annotated, Any, Final
 
@@ -139,7 +141,7 @@ def main() -> None:
     # Python looks for garbage every 700 new objects, and dlt makes a million before it reads: a tenth of a quiet run.
     gc.set_threshold(_OBJECTS_A_COLLECTION)
     try:
-        with stoppable():
+        with stoppable(last_words=_tell_from_outside):
             app()
     except Exception as error:
         ours = find_cause(error)
@@ -150,9 +152,27 @@ def main() -> None:
                 data="what was loaded before stays; a load that was cut off is repeated by the next run.",
                 next_step="run again; if it repeats, the lines above say where to look: keep them.",
             )
-        if is_logging_json():
-            parts = {"data": ours.data, "next_step": ours.next_step, "exit_code": ours.exit_code}
-            OUTCOME.error(ours.headline, extra=parts)
-        else:
-            err.print(ours.render(), style="red", highlight=False, markup=False, soft_wrap=True)
+        _tell(ours)
         sys.exit(ours.exit_code)
+
+
+def _tell(error: KlaviyoJobsError) -> None:
+    """Say on stderr how the command failed."""
+    if is_logging_json():
+        parts = {"data": error.data, "next_step": error.next_step, "exit_code": error.exit_code}
+        OUTCOME.error(error.headline, extra=parts)
+    else:
+        err.print(error.render(), style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _tell_from_outside(error: KlaviyoJobsError) -> None:
+    """
+    Say it in the place of a command that is stuck, and will be left as it is.
+
+    Past what draws there, whose lock the stuck command may hold; with the cursor that it has hidden.
+    """
+    text = error.render()
+    if is_logging_json():
+        text = json.dumps({"level": "ERROR", "message": error.headline, "exit_code": error.exit_code})
+    lead = "\x1b[?25h\r\n" if os.isatty(2) else ""
+    os.write(2, f"{lead}{text}\n".encode())

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Final
 
 from klaviyo_jobs.errors import SettingError
-from klaviyo_jobs.log import LOGGER
+from klaviyo_jobs.log import LOGGER, OUTCOME
 
 # What every record has; anything else came with `extra`.
 _OF_EVERY_RECORD: Final = {*vars(logging.makeLogRecord({})), "asctime", "message", "taskName", "has_news"}
@@ -100,7 +100,7 @@ class _StderrHandler(logging.Handler):
         if self.steps is Steps.HOLD and is_step and not getattr(record, "has_news", False):
             self._held.append(record)
             return
-        if is_step or record.levelno >= logging.WARNING:
+        if record.name != OUTCOME.name or record.levelno >= logging.WARNING:
             self.tell_held()
         self._write(record)
 
@@ -130,7 +130,7 @@ def told_steps(steps: Steps, seconds: float) -> Iterator[None]:
     """
     Within the block, tell the steps of a run, drop them, or hold them until there is something to tell.
 
-    That is a change, a warning, an error, or a run that takes longer than *seconds*; of any other run they are dropped.
+    That is a change, a retry, an error, or a run that takes longer than *seconds*; of any other run they are dropped.
     """
     handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, _StderrHandler)]
 

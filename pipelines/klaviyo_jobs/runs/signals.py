@@ -14,8 +14,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -53,9 +53,13 @@ _OUTER: Final[list[Stop]] = []
 
 
 @contextmanager
-def stoppable(grace_seconds: float = 4.0) -> Iterator[Stop]:
+def stoppable(
+    grace_seconds: float = 4.0, last_words: Callable[[StoppedError], None] = lambda error: None
+) -> Iterator[Stop]:
     """
     Turn the first SIGTERM or SIGINT into `StoppedError`, and leave *grace_seconds* after it whatever goes on.
+
+    Who leaves so has nobody any more to say it: *last_words* are called before, from another thread.
 
     Outside the main thread there is nothing to turn, and within another `stoppable` it is that one that does.
     """
@@ -69,7 +73,9 @@ def stoppable(grace_seconds: float = 4.0) -> Iterator[Stop]:
         return
     heard, told = socket.socketpair()
     told.setblocking(False)
-    watcher = threading.Thread(target=_watch, args=(heard, stop, grace_seconds), name="stop-watcher", daemon=True)
+    watcher = threading.Thread(
+        target=_watch, args=(heard, stop, grace_seconds, last_words), name="stop-watcher", daemon=True
+    )
     watcher.start()
     handlers = {number: signal.signal(number, _raise) for number in _SIGNALS}
     wakeup = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
@@ -94,7 +100,7 @@ def _raise(number: int, frame: FrameType | None) -> NoReturn:
     raise StoppedError(number)
 
 
-def _watch(heard: socket.socket, stop: Stop, grace_seconds: float) -> None:
+def _watch(heard: socket.socket, stop: Stop, grace_seconds: float, last_words: Callable[[StoppedError], None]) -> None:
     """Note the first signal that asks to stop, and leave when the grace is over."""
     while numbers := heard.recv(64):
         for number in numbers:
@@ -105,5 +111,7 @@ def _watch(heard: socket.socket, stop: Stop, grace_seconds: float) -> None:
                     while heard.recv(64):
                         pass
                 except TimeoutError:
+                    with suppress(Exception):
+                        last_words(StoppedError(number))
                     os._exit(128 + number)
                 return
