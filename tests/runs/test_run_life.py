@@ -193,7 +193,7 @@ def test_a_damaged_file_is_left_as_it_is(load: Load, warehouse: Warehouse) -> No
     """Bytes that are no DuckDB file are named, not overwritten."""
     warehouse.path.write_bytes(b"not a database" * 1000)
 
-    with pytest.raises(WarehouseError, match="cannot be opened or written"):
+    with pytest.raises(WarehouseError, match="is damaged"):
         load(kinds=["item-create"])
 
     assert warehouse.path.read_bytes() == b"not a database" * 1000
@@ -224,7 +224,7 @@ def test_the_contract_is_marked_in_the_warehouse(load: Load, warehouse: Warehous
 
     assert warehouse.value(
         "select comment from duckdb_tables() where schema_name = 'klaviyo_raw' and table_name = 'jobs'"
-    ) == ("klaviyo-jobs contract 2")
+    ).endswith("[klaviyo-jobs contract 2]")
 
 
 def test_a_lock_file_cut_off_by_a_kill_is_no_obstacle(tmp_path: Path) -> None:

@@ -13,9 +13,18 @@ import pytest
 from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 
 from klaviyo_jobs.errors import PartialError, WarehouseError
-from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse, warehouse_errors
+from klaviyo_jobs.warehouse.engines.duckdb import (
+    describe_table,
+    mark_column,
+    mark_of,
+    mark_of_column,
+    mark_table,
+    open_warehouse,
+    warehouse_errors,
+)
 from klaviyo_jobs.warehouse.engines.duckdb_load import destination_of
-from support.loads import Load, Warehouse
+from klaviyo_sandbox import Job, Sandbox, related_id
+from support.loads import NOW, Load, Warehouse
 from support.processes import reader
 
 
@@ -128,3 +137,56 @@ def test_a_load_waits_for_none_of_its_jobs_in_vain(monkeypatch: pytest.MonkeyPat
 
     assert told
     assert all(told)
+
+
+def test_every_raw_table_and_column_says_what_it_is(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """In the comments that SQL clients show, those of included resources and of dlt's own tables left out."""
+    sandbox.world.add(Job("item-create", "J1", NOW, completed_at=NOW, related_ids=[related_id("A")]))
+
+    load(kinds=["item-create"], include=["items"])
+
+    assert (
+        warehouse.rows(
+            """
+            select table_name, column_name from duckdb_columns()
+            where schema_name = 'klaviyo_raw' and not starts_with(table_name, '_dlt') and comment is null
+            union all
+            select table_name, null from duckdb_tables()
+            where schema_name = 'klaviyo_raw' and not starts_with(table_name, '_dlt') and comment is null
+            """
+        )
+        == []
+    )
+
+
+def test_a_table_that_comes_later_says_it_too(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """Items are first included by a later run, in which no view changes."""
+    sandbox.world.add(Job("item-create", "J1", NOW, completed_at=NOW, related_ids=[related_id("A")]))
+    load(kinds=["item-create"])
+
+    load.refresh(kinds=["item-create"], include=["items"])
+
+    assert warehouse.value("select comment from duckdb_tables() where table_name = 'items'") == (
+        "Items as they last came with a job."
+    )
+
+
+def test_what_is_noted_in_a_comment_stays_behind_what_it_says(tmp_path: Path) -> None:
+    """Whichever comes first, and whatever an earlier release noted alone."""
+    with open_warehouse(tmp_path / "w.duckdb") as connection:
+        connection.execute("create schema klaviyo_raw; create table klaviyo_raw.other (a int)")
+        connection.execute("comment on table klaviyo_raw.other is 'klaviyo-jobs contract 1'")
+        before = mark_of(connection, "other")
+
+        describe_table(connection, "other", "Somebody's [own] rows.", {"a": "It's a number."})
+        mark_column(connection, "other", "a", "rule 3")
+        mark_table(connection, "other", "klaviyo-jobs contract 2")
+
+        assert (before, mark_of(connection, "other")) == ("klaviyo-jobs contract 1", "klaviyo-jobs contract 2")
+        assert mark_of_column(connection, "other", "a") == "rule 3"
+        assert connection.execute("select comment from duckdb_tables()").fetchall() == [
+            ("Somebody's [own] rows. [klaviyo-jobs contract 2]",)
+        ]
+        assert connection.execute("select comment from duckdb_columns() where table_name = 'other'").fetchall() == [
+            ("It's a number. [rule 3]",)
+        ]

@@ -48,7 +48,7 @@ def start(runs: Runs, sandbox: Sandbox, warehouse: Warehouse, tmp_path: Path) ->
             "SOURCES__KLAVIYO_JOBS__API_KEY": sandbox.key,
             "SOURCES__KLAVIYO_JOBS__BASE_URL": sandbox.base_url,
         }
-        words = ["run", "--json", "--kind", "item-create", "--warehouse", str(path), *arguments]
+        words = ["run", "--verbose", "--json", "--kind", "item-create", "--warehouse", str(path), *arguments]
         started.append(runs.start(words, directory=tmp_path, environment=environment))
         return started[-1]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +25,7 @@ from sqlglot import exp
 
 from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.model.days import DEFAULT_ZONE, RULES, offsets_of, zone_of
+from klaviyo_jobs.model.descriptions import COLUMN_DESCRIPTIONS, TABLE_DESCRIPTIONS
 from klaviyo_jobs.warehouse.derived import keep_derived
 from klaviyo_jobs.warehouse.engines.duckdb import (
     RAW_SCHEMA,
@@ -33,8 +34,11 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
     Connection,
     DatabaseError,
     MissingTableError,
+    describe_table,
+    has_table,
     mark_of,
     mark_table,
+    tables_without_description,
     transaction,
 )
 from klaviyo_jobs.warehouse.migrations import migrate
@@ -119,12 +123,22 @@ def apply_views(
     }
     names = [file.stem for file in files]
     zone = DEFAULT_ZONE if reporting_timezone is None else reporting_timezone
-    asked = repr((sorted(settings.items()), RULES, [(file.stem, sql) for file, sql in files.items()]))
+    asked = repr(
+        (
+            sorted(settings.items()),
+            RULES,
+            TABLE_DESCRIPTIONS,
+            COLUMN_DESCRIPTIONS,
+            [(file.stem, sql) for file, sql in files.items()],
+        )
+    )
     with transaction(connection):
         migrate(connection)
         keep_derived(connection, zone)
         mark = mark_of(connection, _MARKED_TABLE)
         if mark is not None and mark == _mark(connection, asked, names):
+            # A table that came since, with the first included item or the first alarm.
+            _describe(connection, tables_without_description(connection, TABLE_DESCRIPTIONS))
             return names
         connection.execute(f"create schema if not exists {VIEW_SCHEMA}")
         _drop_tables(connection, names)
@@ -136,6 +150,7 @@ def apply_views(
             _apply_file(connection, file, sql)
         for name in _made_before(mark).difference(names):
             connection.execute(f'drop view if exists {VIEW_SCHEMA}."{name}"')
+        _describe(connection, TABLE_DESCRIPTIONS)
         mark_table(connection, _MARKED_TABLE, _mark(connection, asked, names))
     return names
 
@@ -177,6 +192,19 @@ def _mark(connection: Connection, asked: str, names: list[str]) -> str:
     """Return what marks that views of these *names* were *asked* for and came out as they are in the database now."""
     found = [connection.execute(query).fetchall() for query in _STATE]
     return " ".join([_MARK_PREFIX + hashlib.sha256(repr((asked, found)).encode()).hexdigest(), *names])
+
+
+def _describe(connection: Connection, tables: Iterable[str]) -> None:
+    """Say in comments what the raw *tables* that are there and their columns are, in the words of the views."""
+    for table in tables:
+        if not has_table(connection, table):
+            continue
+        of_views = connection.execute(
+            "select column_name, comment from duckdb_columns() where schema_name = ? and comment is not null "
+            "order by table_name = ?",
+            (VIEW_SCHEMA, table),
+        ).fetchall()
+        describe_table(connection, table, TABLE_DESCRIPTIONS[table], {**dict(of_views), **COLUMN_DESCRIPTIONS})
 
 
 def _made_before(mark: str | None) -> set[str]:

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -34,6 +34,8 @@ MissingTableError = duckdb.CatalogException
 OutOfMemoryError = duckdb.OutOfMemoryException
 
 _CONTRACT_PREFIX: Final = "klaviyo-jobs contract "
+# How everything begins that is noted in a comment; no description of a table does.
+_MARKS: Final = ("klaviyo-jobs ", "days in ", "rule ")
 # The end of the comment of a table that a published copy has in the place of a view: nobody else's is ever dropped.
 TABLE_OF_A_VIEW: Final = "A table of the rows that the view had when this copy was published."
 # Where dlt puts the rows of a load before it merges them.
@@ -173,27 +175,67 @@ def drop_staging(connection: Connection) -> None:
 
 
 def mark_table(connection: Connection, table: str, mark: str) -> None:
-    """Note *mark* at a raw table, as its comment."""
-    connection.execute(f"comment on table {RAW_SCHEMA}.{table} is '{mark}'")
+    """Note *mark* at a raw table, behind what its comment says of it."""
+    described, _ = _parted(_comments(connection).get(table))
+    connection.execute(f"comment on table {RAW_SCHEMA}.{table} is {_quoted(_composed(described, mark))}")
 
 
 def mark_of(connection: Connection, table: str) -> str | None:
     """Return what was noted at a raw table last; None if nothing was, or there is no such table."""
-    return _comments(connection).get(table)
+    return _parted(_comments(connection).get(table))[1]
 
 
 def mark_column(connection: Connection, table: str, column: str, mark: str) -> None:
-    """Note *mark* at a column of a raw table, as its comment."""
-    connection.execute(f"comment on column {RAW_SCHEMA}.{table}.{column} is '{mark}'")
+    """Note *mark* at a column of a raw table, behind what its comment says of it."""
+    described, _ = _parted(_column_comments(connection, table).get(column))
+    connection.execute(f"comment on column {RAW_SCHEMA}.{table}.{column} is {_quoted(_composed(described, mark))}")
 
 
 def mark_of_column(connection: Connection, table: str, column: str) -> str | None:
     """Return what was noted at a column of a raw table last; None if nothing was, or there is no such column."""
+    return _parted(_column_comments(connection, table).get(column))[1]
+
+
+def tables_without_description(connection: Connection, names: Iterable[str]) -> list[str]:
+    """Return those of the raw tables called *names* that are there and whose comments do not say what they are."""
+    comments = _comments(connection)
+    return [name for name in names if name in comments and not _parted(comments[name])[0]]
+
+
+def describe_table(connection: Connection, table: str, text: str, columns: Mapping[str, str]) -> None:
+    """Say what a raw table is, and those of its *columns* that are named, in comments; what is noted there stays."""
+    _, mark = _parted(_comments(connection).get(table))
+    connection.execute(f"comment on table {RAW_SCHEMA}.{table} is {_quoted(_composed(text, mark))}")
+    for column, comment in _column_comments(connection, table).items():
+        if column in columns:
+            composed = _composed(columns[column], _parted(comment)[1])
+            connection.execute(f'comment on column {RAW_SCHEMA}.{table}."{column}" is {_quoted(composed)}')
+
+
+def _composed(text: str, mark: str | None) -> str:
+    return f"{text} [{mark}]".strip() if mark else text
+
+
+def _parted(comment: str | None) -> tuple[str, str | None]:
+    """Return what *comment* says of the table or column, and what was noted there."""
+    text, opening, mark = (comment or "").removesuffix("]").rpartition("[")
+    if opening and mark.startswith(_MARKS):
+        return text.strip(), mark
+    # Earlier releases noted, and said nothing.
+    return ("", comment) if comment and comment.startswith(_MARKS) else (comment or "", None)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _column_comments(connection: Connection, table: str) -> dict[str, str | None]:
+    """Return the comment of every column of a raw table by its name."""
     found = connection.execute(
-        "select comment from duckdb_columns() where schema_name = ? and table_name = ? and column_name = ?",
-        (RAW_SCHEMA, table, column),
-    ).fetchone()
-    return found[0] if found else None
+        "select column_name, comment from duckdb_columns() where schema_name = ? and table_name = ?",
+        (RAW_SCHEMA, table),
+    )
+    return dict(found.fetchall())
 
 
 def has_table(connection: Connection, name: str) -> bool:
