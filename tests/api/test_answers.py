@@ -69,7 +69,7 @@ def test_a_wrong_key_is_refused_at_once(sandbox: Sandbox) -> None:
     assert error.message == (
         "Klaviyo refused the key of account 'default' (401: Incorrect authentication credentials.)."
     )
-    assert error.data == "nothing of this account was read; its rows are as they were."
+    assert error.data == "nothing of this account was read after that; what was read before is loaded."
     assert "catalogs:read" in (error.next_step or "")
     assert "4711" not in whole_text(error)
 

@@ -84,7 +84,7 @@ def error_of(
     if status in (401, 403):
         return KeyRefusedError(
             f"Klaviyo refused the key of account {account!r} ({status}{detail}).",
-            data="nothing of this account was read; its rows are as they were.",
+            data="nothing of this account was read after that; what was read before is loaded.",
             next_step="set a private key that has the scope catalogs:read "
             "(SOURCES__KLAVIYO_JOBS__API_KEY, or the account's entry in `accounts`).",
             status=status,

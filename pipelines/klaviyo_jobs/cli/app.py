@@ -33,7 +33,7 @@ from klaviyo_jobs.cli.restore import restore_command
 from klaviyo_jobs.cli.run import run_command
 from klaviyo_jobs.cli.sandbox import sandbox_command
 from klaviyo_jobs.cli.views import views_command
-from klaviyo_jobs.errors import KlaviyoJobsError, find_cause
+from klaviyo_jobs.errors import KlaviyoJobsError, SettingError, find_cause
 from klaviyo_jobs.log import LOGGER, OUTCOME
 from klaviyo_jobs.places import refuse_without_temporary_folder
 from klaviyo_jobs.runs.signals import stoppable
@@ -144,7 +144,7 @@ def main() -> None:
         with stoppable(last_words=_tell_from_outside):
             app()
     except Exception as error:
-        ours = find_cause(error)
+        ours = find_cause(error) or _setting_of_dlt(error)
         if ours is None:
             LOGGER.exception("unexpected error")
             ours = KlaviyoJobsError(
@@ -154,6 +154,21 @@ def main() -> None:
             )
         _tell(ours)
         sys.exit(ours.exit_code)
+
+
+def _setting_of_dlt(error: Exception) -> KlaviyoJobsError | None:
+    """Return what is wrong with a setting of dlt's own, whose names other programs may use too; None if nothing is."""
+    from dlt.common.configuration.exceptions import ConfigValueCannotBeCoercedException
+
+    from klaviyo_jobs.configuration import place_of
+
+    if not isinstance(error, ConfigValueCannotBeCoercedException):
+        return None
+    return SettingError(
+        f"dlt, too, reads {place_of(error.field_name) or error.field_name}, and cannot use what stands there.",
+        data="what was loaded before stays; nothing was written after that.",
+        next_step="unset it, or give it another name if it is meant for another program.",
+    )
 
 
 def _tell(error: KlaviyoJobsError) -> None:

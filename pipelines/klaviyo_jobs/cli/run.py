@@ -140,4 +140,6 @@ def _show_plan(
         )
     failed = next((outcome.error for outcome in outcomes if outcome.error), None)
     if failed is not None:
+        # Of a run it would say what is loaded.
+        failed.data = "nothing was written."
         raise failed

@@ -78,7 +78,7 @@ def find_sql(package: Path = _PACKAGE) -> Path:
             return place
     raise WarehouseError(
         f"the SQL views are missing: neither {places[0]} nor {places[1]} holds them.",
-        data="the warehouse is as it was.",
+        data="the views are as they were; what was loaded stays.",
         next_step="install klaviyo-jobs again.",
     )
 
@@ -218,7 +218,7 @@ def _apply_file(connection: Connection, file: Path, sql: str) -> None:
     except DatabaseError as error:
         raise WarehouseError(
             f"view {VIEW_SCHEMA}.{file.stem} cannot be made from {file}: {str(error).splitlines()[0]}",
-            data="the tables and all views are as they were.",
+            data="the views are as they were; what was loaded stays.",
             next_step="a missing table of klaviyo_raw comes with the first `klaviyo-jobs run`; "
             "for anything else correct the file.",
         ) from error
