@@ -116,7 +116,10 @@ def test_missing_views_are_named_with_both_places(tmp_path: Path) -> None:
     error = caught.value
     assert str(tmp_path / "pipelines" / "klaviyo_jobs" / "sql") in error.message
     assert str(tmp_path / "sql") in error.message
-    assert (error.data, error.next_step) == ("the warehouse is as it was.", "install klaviyo-jobs again.")
+    assert (error.data, error.next_step) == (
+        "the views are as they were; what was loaded stays.",
+        "install klaviyo-jobs again.",
+    )
 
 
 def test_the_public_names_are_few_and_there() -> None:

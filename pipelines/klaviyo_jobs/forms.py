@@ -20,6 +20,9 @@ from klaviyo_jobs.configuration import SECTIONS, place_of
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.quantities import age_text, seconds_of, share_of
 
+# Made here: two threads that meet a type first at one time end the process.
+_decode_names: Final = msgspec.json.Decoder(list[str]).decode
+
 T = TypeVar("T", bound=BaseConfiguration)
 
 # What may be written in several ways, and is one when it is resolved: names as a list or `a,b`, a share as 0.05 or 5%,
@@ -74,7 +77,7 @@ def names_of(name: str, value: Any) -> list[str] | None:
     try:
         if isinstance(value, str):
             text = value.strip()
-            value = msgspec.json.decode(text, type=list[str]) if text.startswith("[") else text.split(",")
+            value = _decode_names(text) if text.startswith("[") else text.split(",")
         return [name for name in map(str.strip, value) if name]
     except (msgspec.DecodeError, TypeError):
         place = place_of(name)

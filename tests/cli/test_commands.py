@@ -352,7 +352,7 @@ def test_a_file_that_is_no_database(sandbox: Sandbox, tmp_path: Path) -> None:
     assert_failed(
         ended,
         7,
-        "^WarehouseError: the warehouse .*notes.txt cannot be opened",
+        "^WarehouseError: the warehouse .*notes.txt is damaged, or no DuckDB file",
         data="the file is as it was",
         next_step="--warehouse",
     )

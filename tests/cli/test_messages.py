@@ -195,7 +195,7 @@ CASES = {
     ),
     "damaged": Case(
         7,
-        r"WarehouseError: the warehouse FOLDER/warehouse\.duckdb is damaged: .*",
+        r"WarehouseError: the warehouse FOLDER/warehouse\.duckdb is damaged, or no DuckDB file: .*",
         "the file is as it was; nothing was written to it.",
         "put a copy of the file in its place",
         prepared="damage",

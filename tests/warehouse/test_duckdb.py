@@ -190,3 +190,13 @@ def test_what_is_noted_in_a_comment_stays_behind_what_it_says(tmp_path: Path) ->
         assert connection.execute("select comment from duckdb_columns() where table_name = 'other'").fetchall() == [
             ("It's a number. [rule 3]",)
         ]
+
+
+def test_waiting_for_the_file_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, warehouse: Warehouse
+) -> None:
+    """Not every second: the line says nothing new."""
+    with reader(warehouse.path, 30), caplog.at_level("INFO"), pytest.raises(WarehouseError):
+        open_warehouse(warehouse.path, wait_seconds=2.5)
+
+    assert len([record for record in caplog.records if record.getMessage().endswith("waiting")]) == 1

@@ -84,17 +84,21 @@ class _StderrHandler(logging.Handler):
 
     Attributes:
         steps: What becomes of the steps of a run; those held come as soon as there is something to tell.
+        step: The one that it was told of last.
     """
 
     def __init__(self, lines: logging.Formatter) -> None:
         super().__init__()
         self.lines = lines
         self.steps = Steps.TELL
+        self.step = ""
         self._held: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write *record* to what is stderr now: a progress display puts itself in its place."""
         is_step = hasattr(record, "step")
+        if is_step:
+            self.step = record.getMessage()
         if is_step and self.steps is Steps.DROP:
             return
         if self.steps is Steps.HOLD and is_step and not getattr(record, "has_news", False):
@@ -181,6 +185,11 @@ def log_to_stderr(log_format: LogFormat = LogFormat.AUTO, level: int = logging.I
     # What it warns of, such as a connection that was dropped and made again, we tell ourselves where it matters.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     LOGGER.setLevel(set_level or level)
+
+
+def current_step() -> str:
+    """Return the line of the step that a run is in, for a display that shows it in the place of the log."""
+    return next((each.step for each in logging.getLogger().handlers if isinstance(each, _StderrHandler)), "")
 
 
 def is_logging_json() -> bool:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from klaviyo_jobs.cli.console import err
-from klaviyo_jobs.cli.logs import is_logging_json
+from klaviyo_jobs.cli.logs import current_step, is_logging_json
 from klaviyo_jobs.log import LOGGER
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def show_progress(seconds: float, asked: Progress = Progress.AUTO, *, is_drawn: 
     """
     from rich.console import Console, Group
     from rich.live import Live
+    from rich.text import Text
 
     from klaviyo_jobs.cli.render import render_listings
 
@@ -57,7 +58,7 @@ def show_progress(seconds: float, asked: Progress = Progress.AUTO, *, is_drawn: 
         yield None
     elif asked is Progress.BAR:
         with Live(
-            get_renderable=lambda: Group(*map(render_listings, watched)),
+            get_renderable=lambda: Group(*map(render_listings, watched), Text(current_step(), style="dim")),
             # Who asks for it gets it, terminal or not.
             console=err if err.is_terminal else Console(stderr=True, force_terminal=True),
             transient=True,

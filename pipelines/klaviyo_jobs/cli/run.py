@@ -69,7 +69,8 @@ def run_command(
         settings.kinds = kind
     path = warehouse_path(warehouse, settings)
     if dry_run:
-        _show_plan(settings, path, labels=account, full_refresh=full_refresh, as_json=as_json)
+        with naming_way_back(settings):
+            _show_plan(settings, path, progress, labels=account, full_refresh=full_refresh, as_json=as_json)
         return
     with announced("run", ping_url=settings.ping_url, webhook_url=settings.webhook_url) as announcement:
         is_drawn = progress is Progress.BAR or (progress is Progress.AUTO and may_draw(as_json))
@@ -114,14 +115,21 @@ def _tell(summary: RunSummary, *, as_json: bool) -> None:
 
 
 def _show_plan(
-    settings: Settings, warehouse: Path, *, labels: list[str] | None, full_refresh: bool, as_json: bool
+    settings: Settings,
+    warehouse: Path,
+    progress: Progress,
+    *,
+    labels: list[str] | None,
+    full_refresh: bool,
+    as_json: bool,
 ) -> None:
     from klaviyo_jobs.cli.render import outcome_object, render_listings
     from klaviyo_jobs.extract.source import build_listings
     from klaviyo_jobs.runs.plan import least_seconds_of, plan_run
 
     listings = build_listings(settings, labels=labels, full_refresh=full_refresh)
-    outcomes = plan_run(listings, warehouse, settings.memory)
+    with show_progress(settings.progress_seconds, progress, is_drawn=may_draw(as_json)) as watch:
+        outcomes = plan_run(listings, warehouse, settings.memory, watch=watch)
     list_calls = sum(outcome.page_count for outcome in outcomes)
     detail_calls = sum(outcome.detail_count for outcome in outcomes)
     seconds = least_seconds_of(outcomes)

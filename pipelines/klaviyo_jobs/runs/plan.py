@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -33,10 +33,17 @@ _LISTINGS_AT_ONCE: Final = 16
 
 
 def plan_run(
-    listings: Sequence[Listing], warehouse: Path, memory: MemoryBounds = DEFAULT_MEMORY
+    listings: Sequence[Listing],
+    warehouse: Path,
+    memory: MemoryBounds = DEFAULT_MEMORY,
+    *,
+    watch: Callable[[list[ListingOutcome]], None] | None = None,
 ) -> list[ListingOutcome]:
     """
     Read *listings*, compare them with *warehouse* and count what a run would do.
+
+    Args:
+        watch: Called before reading starts with the outcomes, which fill while it goes on.
 
     Raises:
         WarehouseError: There is a warehouse, and it cannot be read.
@@ -62,6 +69,8 @@ def plan_run(
             )
             for listing in listings
         ]
+        if watch is not None:
+            watch([reader.outcome for reader in readers])
         with ThreadPoolExecutor(_LISTINGS_AT_ONCE, thread_name_prefix="plan") as pool, ExitStack() as closing:
             for client in branches.values():
                 closing.enter_context(client)

@@ -114,6 +114,7 @@ def publish(
             copy is as it was.
     """
     check_targets(warehouse, target, parquet)
+    memory.check_spill_directory()
     with open_warehouse(warehouse, memory, must_exist=True) as connection:
         connection.execute("checkpoint")
     with warehouse_errors(target, COPY), _folder_of(target), beside(target) as temporary:

@@ -324,7 +324,7 @@ def _error_of_opening(path: Path, error: DatabaseError, role: Role = WAREHOUSE) 
         )
     if any(mark in text for mark in _OF_DAMAGE):
         return WarehouseError(
-            f"the {role.name} {path} is damaged: {text}",
+            f"the {role.name} {path} is damaged, or no DuckDB file: {text}",
             data="the file is as it was; nothing was written to it.",
             next_step=f"put a copy of the file in its place, or {role.elsewhere}.",
             is_damaged=True,
