@@ -22,6 +22,7 @@ from klaviyo_jobs.settings import (
     check_base_url,
     check_revision,
     read_check_settings,
+    read_network_settings,
     read_settings,
     resolve_keys,
     select_kinds,
@@ -86,6 +87,64 @@ def test_the_environment_sets_everything(monkeypatch: pytest.MonkeyPatch) -> Non
         *("pk_environment", "https://proxy.example", "2025-01-15", "other.duckdb"),
     )
     assert (settings.kinds, settings.include) == (["item-create", "item-delete"], ["items"])
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("item-create", ["item-create"]),
+        ("item-create,item-delete", ["item-create", "item-delete"]),
+        (" item-create , item-delete, ", ["item-create", "item-delete"]),
+        ('["item-create", "item-delete"]', ["item-create", "item-delete"]),
+    ],
+)
+def test_names_may_be_written_with_commas(written: str, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a variable; a list as in TOML is a list as well."""
+    monkeypatch.setenv(PREFIX + "KINDS", written)
+
+    assert read_settings().kinds == names
+
+
+def test_names_with_commas_may_stand_in_a_file(write_dlt: WriteDlt) -> None:
+    """Who has written one in a variable writes it there too."""
+    write_dlt("config.toml", SECTION + 'include = "categories, items"\n')
+
+    assert read_settings().include == ["categories", "items"]
+
+
+@pytest.mark.parametrize("written", ['["item-create"', '{"a": 1}x[', "[1, 2]"])
+def test_a_list_that_cannot_be_read_names_place_and_example(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable, what stands in it, and how it is written."""
+    monkeypatch.setenv(PREFIX + "KINDS", written)
+
+    if written.startswith("["):
+        with pytest.raises(SettingError) as caught:
+            read_settings()
+        assert caught.value.message == f"{PREFIX}KINDS is {written!r}, which is no list of names."
+        assert caught.value.next_step == "write e.g. item-create,category-create"
+    else:
+        with pytest.raises(SettingError, match="unknown job kind"):
+            select_kinds(read_settings().kinds)
+
+
+def test_no_kind_at_all_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that reads nothing would be well for ever."""
+    monkeypatch.setenv(PREFIX + "KINDS", "")
+
+    with pytest.raises(SettingError, match="`kinds` is empty"):
+        select_kinds(read_settings().kinds)
+
+
+def test_a_value_of_the_wrong_form_names_the_line_of_its_file(write_dlt: WriteDlt) -> None:
+    """What was found, and an example in the form of the file."""
+    write_dlt("config.toml", SECTION + '\nmax_pages = "many"\n')
+
+    with pytest.raises(SettingError) as caught:
+        read_network_settings()
+
+    path = Path(".dlt", "config.toml").absolute()
+    assert caught.value.message == f"max_pages in {path}, line 3 is 'many', which cannot be read as a whole number."
+    assert caught.value.next_step == "write e.g. max_pages = 20"
 
 
 def test_the_environment_precedes_secrets_and_secrets_precede_config(

@@ -88,7 +88,18 @@ class ApiError(KlaviyoJobsError):
 
 
 class UnavailableError(ApiError):
-    """No usable answer came after all attempts: unreachable, throttled, failing, or not Klaviyo at all."""
+    """
+    No usable answer came after all attempts: unreachable, throttled, failing, or not Klaviyo at all.
+
+    Attributes:
+        is_of_the_answer: Whether whole answers came, and none could be used: another request may fare better.
+    """
+
+    def __init__(
+        self, message: str, *, data: str | None = None, next_step: str | None = None, is_of_the_answer: bool = False
+    ) -> None:
+        super().__init__(message, data=data, next_step=next_step)
+        self.is_of_the_answer = is_of_the_answer
 
 
 class StatusError(ApiError):

@@ -43,6 +43,17 @@ def test_what_may_pass_is_tried_again(sandbox: Sandbox, fault: str, argument: st
     assert (meter.request_count, meter.retry_count) == (3, 2)
 
 
+@pytest.mark.parametrize("status", ["501", "505"])
+def test_what_the_server_cannot_do_is_asked_for_once_more(sandbox: Sandbox, status: str) -> None:
+    """It says so of itself, and not of how it fares."""
+    sandbox.faults.append(Fault("status", status))
+
+    with pytest.raises(UnavailableError, match=r"; gave up after 2 attempts\."):
+        fetch(client_of(sandbox))
+
+    assert len(sandbox.requests) == 2
+
+
 @pytest.mark.parametrize(
     ("fault", "argument", "said"),
     [

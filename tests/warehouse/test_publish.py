@@ -175,6 +175,22 @@ def test_a_copy_is_not_replaced_by_a_warehouse_that_began_anew(
     assert ids_in(copy) == ["J1"]
 
 
+@pytest.mark.parametrize("place", ["a-file", "a-file/below"])
+def test_a_folder_for_parquet_that_is_none_is_refused_before_anything_is_copied(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path, place: str
+) -> None:
+    """And not when the copy has been made and checked."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    (tmp_path / "a-file").touch()
+
+    with pytest.raises(WarehouseError, match=r"Parquet files cannot be written to .*: .*/a-file is a file\.") as caught:
+        publish(warehouse.path, copy.path, parquet=tmp_path / place)
+
+    assert not copy.path.exists()
+    assert caught.value.next_step == "name another folder with --parquet."
+
+
 def test_a_stale_wal_beside_the_copy_is_not_replayed(
     sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse
 ) -> None:

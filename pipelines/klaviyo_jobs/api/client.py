@@ -321,6 +321,7 @@ class Client:
                 f"{where}: {self.base_url} {failure.problem}; {given_up.reason}.",
                 data=UNUSED,
                 next_step=failure.next_step or _LATER,
+                is_of_the_answer=failure.is_lasting,
             )
             if given_up.is_closing:
                 self._findings.closed[kind.rate_limit] = error

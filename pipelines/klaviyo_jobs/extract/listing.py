@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from klaviyo_jobs.api.client import CONNECTIONS, Answer, Client, Meter
 from klaviyo_jobs.api.paging import Page, iter_pages
-from klaviyo_jobs.errors import ClosedError, KeyRefusedError, KlaviyoJobsError, StatusError
+from klaviyo_jobs.errors import ClosedError, KeyRefusedError, KlaviyoJobsError, StatusError, UnavailableError
 from klaviyo_jobs.extract.known_jobs import KnownJobs, ListingKey
 from klaviyo_jobs.extract.pending import Change, Pending
 from klaviyo_jobs.extract.questions import KnownJob
@@ -48,6 +48,8 @@ from klaviyo_jobs.model.tables import ENTITY_TABLES, JOBS, LISTINGS, REJECTED_RE
 # The ledger's row is no Arrow table: to make one in a thread beside others takes a millisecond, like one of all rows.
 Batch = dict[str, pa.Table | Row]
 
+# From how many details on whose answers cannot be used no more are asked for.
+_MOST_ODD_DETAILS: Final = 10
 # Seconds that an answer may take before the threads that read details no longer fill the burst limit.
 _ANSWER_SECONDS: Final = 0.35
 
@@ -155,6 +157,7 @@ class ListingReader:
         self._rejected_hashes: set[str] = set()
         self._may_conclude_absence = True
         self._outage: KlaviyoJobsError | None = None
+        self._odd_detail_count = 0
         self.outcome = ListingOutcome(account=listing.client.account, kind=listing.kind)
 
     def iter_batches(self) -> Generator[Batch]:
@@ -304,7 +307,11 @@ class ListingReader:
             if error.status != 404:
                 self.outcome.error = self.outcome.error or error
         except KlaviyoJobsError as error:
-            self._outage = error
+            # Of one job's detail the answer may be odd; of ten it is the API that is.
+            self._odd_detail_count += 1
+            is_odd = isinstance(error, UnavailableError) and error.is_of_the_answer
+            if not is_odd or self._odd_detail_count >= _MOST_ODD_DETAILS:
+                self._outage = error
             self.outcome.error = self.outcome.error or error
         else:
             self.outcome.detail_count += 1
