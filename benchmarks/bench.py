@@ -162,7 +162,11 @@ def first_loads(bench: Bench, sdk: Path | None) -> None:
         bench.compare("W1", **works)
         sizes = [(bench.folder / f"{name}.duckdb").stat().st_size for name in ("w1", "floor")]
         print(f"{'':4}file: {sizes[0] / 2**20:.1f} MiB, {sizes[0] / sizes[1]:.2f} x the floor's", flush=True)
-        bench.compare("W3", quiet=lambda: bench.ours(url, warehouse, "run", "--kind=item-create"))
+        bench.compare(
+            "W3",
+            quiet=lambda: bench.ours(url, warehouse, "run", "--kind=item-create"),
+            import_dlt=lambda: run([sys.executable, "-c", "import dlt"]),
+        )
 
         def changed() -> Cost:
             change_one(warehouse)

@@ -84,7 +84,7 @@ def test_a_name_in_a_file_that_nothing_reads_is_refused_with_its_line(
     assert f"did you mean {nearest}?" in ended.stderr
 
 
-@pytest.mark.parametrize("name", ["run", "check", "doctor", "views", "publish", "report", "prune"])
+@pytest.mark.parametrize("name", ["run", "check", "doctor", "views", "publish", "restore", "report", "prune", "demo"])
 def test_every_command_refuses_it(tmp_path: Path, name: str) -> None:
     """Whether it would have used the setting or not."""
     arguments = ["--older-than", "90d"] if name == "prune" else []

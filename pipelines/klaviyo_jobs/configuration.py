@@ -24,7 +24,6 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 from dlt.common.runtime.run_context import RunContext, global_dir
 
 from klaviyo_jobs.errors import SettingError
-from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.places import is_own, others_may_read, others_may_write
 
 SECTIONS: Final = ("sources", "klaviyo_jobs")
@@ -63,13 +62,18 @@ class Place(NamedTuple):
         return f"{self.name} = {value if _is_plain_toml(value) else repr(value)}"
 
 
-def check_places() -> None:
-    """
-    Refuse settings in files that other users can write, and leave dlt's global folder out where it is not the user's.
+def leave_out_foreign_folder() -> Path | None:
+    """Let dlt not read its global folder where that is not the user's own; return it then."""
+    folder = Path(global_dir())
+    files = [folder / name for name in (SECRETS_FILE, CONFIG_FILE) if (folder / name).exists()]
+    if not files or all(map(is_own, (folder, *files))):
+        return None
+    Container()[PluggableRunContext] = PluggableRunContext(_OwnPlaces(None))
+    return folder
 
-    Raises:
-        SettingError: The file, and what to do.
-    """
+
+def refuse_foreign_files() -> None:
+    """Raise SettingError if other users can write the files of settings of the working directory."""
     # Not asked of dlt's own context, which would read the files.
     settings_folder = Path(RunContext(None).settings_dir)
     for path in (settings_folder, *(settings_folder / name for name in (SECRETS_FILE, CONFIG_FILE))):
@@ -79,11 +83,6 @@ def check_places() -> None:
                 data=_UNCHANGED,
                 next_step=f"`chmod o-w {path.absolute()}`, and see that it is yours; or run in another folder.",
             )
-    folder = Path(global_dir())
-    files = [folder / name for name in (SECRETS_FILE, CONFIG_FILE) if (folder / name).exists()]
-    if files and not all(map(is_own, (folder, *files))):
-        LOGGER.warning("settings in %s are not read: other users can write there", folder)
-        Container()[PluggableRunContext] = PluggableRunContext(_OwnPlaces(None))
 
 
 class _OwnPlaces(RunContext):

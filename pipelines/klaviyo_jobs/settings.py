@@ -252,6 +252,11 @@ def setting_names() -> list[str]:
     return [name for spec in specs for name in spec.get_resolvable_fields()]
 
 
+def refuse_unread_settings() -> None:
+    """Raise SettingError if something looks like a setting of ours and is none, or is a secret in the wrong file."""
+    refuse_unread(setting_names(), SECRETS)
+
+
 def read_settings() -> Settings:
     """
     Resolve the settings from dlt's configuration providers.
@@ -260,7 +265,7 @@ def read_settings() -> Settings:
         SettingError: A value cannot be used, or something that looks like a setting is none.
     """
     # First: dlt, too, refuses a secret in the wrong file, and does not say which or where it belongs.
-    refuse_unread(setting_names(), SECRETS)
+    refuse_unread_settings()
     settings = resolved(Settings(), SECRETS)
     for path in exposed_secrets():
         LOGGER.warning("%s can be read by every user of this machine: chmod 600 %s", path, path)

@@ -84,10 +84,15 @@ class _LoggedCommand(TyperCommand):
         # The doctor's checklist says all that its calls would log.
         level = logging.CRITICAL if self.name == "doctor" else logging.DEBUG if asked["verbose"] else logging.INFO
         # Typer up to 0.28 keeps the text that was typed, later ones the choice it names.
-        log_to_stderr(LogFormat(asked["log_format"]), level, is_quiet=asked["quiet"])
-        from klaviyo_jobs.configuration import check_places
+        log_format = LogFormat(asked["log_format"])
+        from klaviyo_jobs.configuration import leave_out_foreign_folder, refuse_foreign_files
 
-        check_places()
+        # Before anything is read there, how to log included.
+        left_out = leave_out_foreign_folder()
+        log_to_stderr(log_format, level, is_quiet=asked["quiet"])
+        if left_out is not None:
+            LOGGER.warning("settings in %s are not read: other users can write there", left_out)
+        refuse_foreign_files()
         return super().invoke(ctx)
 
 
@@ -188,6 +193,7 @@ def _tell_from_outside(error: KlaviyoJobsError) -> None:
     """
     text = error.render()
     if is_logging_json():
-        text = json.dumps({"level": "ERROR", "message": error.headline, "exit_code": error.exit_code})
+        parts = {"data": error.data, "next_step": error.next_step, "exit_code": error.exit_code}
+        text = json.dumps({"level": "ERROR", "message": error.headline, **parts})
     lead = "\x1b[?25h\r\n" if os.isatty(2) else ""
     os.write(2, f"{lead}{text}\n".encode())

@@ -37,8 +37,10 @@ def demo_command(
     from klaviyo_jobs.monitor.report import render_query
     from klaviyo_jobs.places import path_of
     from klaviyo_jobs.runs.run import run
+    from klaviyo_jobs.settings import refuse_unread_settings
     from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
 
+    refuse_unread_settings()
     path = path_of(warehouse, "--warehouse")
     LOGGER.setLevel(logging.WARNING)  # the tables below say it all
     with sandbox_settings() as settings, show_progress(settings.progress_seconds) as watch:
