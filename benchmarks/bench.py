@@ -274,7 +274,7 @@ def ratios_of(bench: Bench) -> dict[str, float]:
         "W1 ours / floor": (("W1", "ours"), ("W1", "floor")),
         "W1 ours / SDK": (("W1", "ours"), ("W1", "official SDK")),
         "W1 a tenth, ours / rest_api": (("W1", "ours a tenth"), ("W1", "rest api a tenth")),
-        "W3 quiet / import dlt": (("W3", "quiet"), ("W7", "import dlt")),
+        "W3 quiet / import dlt": (("W3", "quiet"), ("W3", "import dlt")),
         "W5 quiet, two years / young": (("W5", "quiet two years"), ("W5", "quiet young")),
         "W5 one change, two years / young": (("W5", "one change two years"), ("W5", "one change young")),
         "W6 check, two years / young": (("W6", "check two years"), ("W6", "check young")),

@@ -84,7 +84,8 @@ def decode_leniently(body: bytes, decode: Callable[[bytes], T]) -> T:
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     try:
-        body.decode()
+        if not body.isascii():  # which is seen at once, where to decode makes a text of it
+            body.decode()
         return decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         repaired = _repaired(body.decode(errors="replace")).encode()

@@ -183,6 +183,7 @@ class Client:
         kind: JobKind,
         meter: Meter,
         params: Mapping[str, str] | None = None,
+        blanks: bool = True,
     ) -> Answer[T]:
         """
         GET *url* and decode its body, trying again where that can help.
@@ -194,6 +195,8 @@ class Client:
             kind: Whose budget the request is taken from.
             meter: Counts requests, retries and waits.
             params: Query parameters that *url* does not have yet.
+            blanks: Whether a key that the answer echoes is blanked out of it; who says no calls `blank` for each record
+                that is used. Of most pages none is.
         Raises:
             KeyRefusedError: Answered 401 or 403.
             RevisionError: The revision is not served.
@@ -210,7 +213,7 @@ class Client:
             attempt += 1
             meter.count_request(is_retry=attempt > 1)
             try:
-                received = self._send(url, params, self._budgets[kind.rate_limit])
+                received = self._send(url, params, self._budgets[kind.rate_limit], blanks=blanks)
                 self._heed_limits(kind, received)
                 return self._read(where, received, decode)
             except FailedAttemptError as failure:
@@ -228,7 +231,13 @@ class Client:
         if found is not None:
             raise found
 
-    def _send(self, url: str, params: Mapping[str, str] | None, budget: Budget) -> _Received:
+    def blank(self, record: msgspec.Raw) -> msgspec.Raw:
+        """Return *record* of an answer that was not blanked, with stars in place of a key that it echoes."""
+        content = bytes(record)
+        blanked = self._blanker.blank(content)
+        return record if blanked == content else msgspec.Raw(blanked)
+
+    def _send(self, url: str, params: Mapping[str, str] | None, budget: Budget, *, blanks: bool) -> _Received:
         """Send the request once, when the budget has a place for it; FailedAttemptError if no whole answer comes."""
         limit = Deadline()
         seconds = self.network.body_timeout_seconds
@@ -254,7 +263,9 @@ class Client:
             if limit.is_over:
                 self._ending.check()
                 raise FailedAttemptError(f"did not end its answer in {seconds:.0f} s")
-        return _Received(response.status_code, response.headers, self._blanker.blank(body), received_at, sent_at)
+        if blanks or response.status_code != 200:
+            body = self._blanker.blank(body)
+        return _Received(response.status_code, response.headers, body, received_at, sent_at)
 
     def _heed_limits(self, kind: JobKind, received: _Received) -> None:
         """Take over what the answer says of the limits: of those of the account, or of a pause for all of it."""

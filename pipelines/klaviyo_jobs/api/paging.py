@@ -49,7 +49,7 @@ class Page:
     Attributes:
         number: Counted from 1.
         url: What was asked for.
-        data: The JSON of 0 to 100 resource objects.
+        data: The JSON of 0 to 100 resource objects, as they came: `Client.blank` is to be called for those used.
         received_at: When its last byte arrived (UTC).
     """
 
@@ -82,7 +82,7 @@ def iter_pages(client: Client, kind: JobKind, meter: Meter) -> Iterator[Page]:
     followed: set[str] = set()
 
     def fetch(number: int, link: str) -> Answer[PageBody]:
-        return client.fetch(f"{kind.name}, page {number}", link, _decode_page, kind=kind, meter=meter)
+        return client.fetch(f"{kind.name}, page {number}", link, _decode_page, kind=kind, meter=meter, blanks=False)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pages-{kind.name}") as ahead:
         # The first page in this thread: most listings have no other, and to start a thread costs more than to read one.

@@ -226,7 +226,8 @@ class ListingReader:
 
     def _changes_on(self, page: Page) -> list[Change]:
         """Return the jobs of *page* that are new to the warehouse or differ from what it knows."""
-        to_parse = [(index, raw) for index, raw in enumerate(page.data) if not self._is_kept(raw)]
+        new = [(index, raw) for index, raw in enumerate(page.data) if not self._is_kept(raw)]
+        to_parse = [(index, self._client.blank(raw)) for index, raw in new]
         parsed = parse_page(self._kind, to_parse)
         # A record that cannot be read may be any job.
         self._may_conclude_absence &= len(parsed.jobs) == len(to_parse)
