@@ -22,6 +22,7 @@ from klaviyo_jobs.cli.progress import show_progress
 from klaviyo_jobs.errors import KlaviyoJobsError
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.kinds import KINDS
+from klaviyo_jobs.monitor.report import THROUGHPUT_COLUMNS
 
 if TYPE_CHECKING:
     from klaviyo_jobs.settings import Settings
@@ -63,12 +64,7 @@ CLOCK: Final = "2026-11-20T12:00:00Z"
 
 # Days after the demo's own, up to now, are zeros that differ from day to day.
 _THROUGHPUT: Final = f"""
-    select
-        day,
-        sum(jobs_created) as created,
-        sum(jobs_finished) as finished,
-        sum(operations_completed) as "operations done",
-        sum(operations_failed) as "operations failed"
+    select {THROUGHPUT_COLUMNS}
     from klaviyo.job_throughput_daily
     where day <= date '{CLOCK[:10]}'
     group by day

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 # So many days that they reach back to the first job of any warehouse.
 ALL_DAYS: Final = 36500
 
+THROUGHPUT_COLUMNS: Final = """
+    day,
+    sum(jobs_created) as created,
+    sum(jobs_finished) as finished,
+    sum(operations_completed) as "operations done",
+    sum(operations_failed) as "operations failed"
+"""
 # Days of the reporting zone reach the tables, and are at most a day off the hours.
 _RECENT_DAY: Final = "cast($since_utc as date) - 1"
 
@@ -60,12 +67,7 @@ REPORT: Final = (
         "throughput",
         "Throughput of the last {days} days",
         f"""
-        select
-            day,
-            sum(jobs_created) as created,
-            sum(jobs_finished) as finished,
-            sum(operations_completed) as "operations done",
-            sum(operations_failed) as "operations failed"
+        select {THROUGHPUT_COLUMNS}
         from klaviyo.job_throughput_hourly
         where day >= {_RECENT_DAY} and hour_utc >= date_trunc('hour', cast($since_utc as timestamp))
         group by day
@@ -237,7 +239,7 @@ def plain_table(title: str) -> Table:
 
 
 def render_query(
-    connection: Connection, title: str, query: str, days: int = ALL_DAYS, *, has_accounts: bool | None = None
+    connection: Connection, title: str, query: str, days: int = ALL_DAYS, *, has_accounts: bool = False
 ) -> Table:
     """
     Return the rows of *query* as a table: a `*_share` in percent, an age in days and hours.
@@ -245,14 +247,13 @@ def render_query(
     However narrow the terminal, no number is cut or folded: texts are.
 
     Args:
-        has_accounts: Whether the warehouse has several accounts, so that their labels are shown; if None, as the rows
-            have.
+        has_accounts: Whether the warehouse has several accounts, so that their labels are shown.
     """
     result = _execute(connection, query, days)
     names = [column[0] for column in result.description]
     table = plain_table(title)
     rows = result.fetchall()
-    if names[0] == "account" and not (len({row[0] for row in rows}) > 1 if has_accounts is None else has_accounts):
+    if names[0] == "account" and not has_accounts:
         names, rows = names[1:], [row[1:] for row in rows]
     cells = [[_cell_of(name, value) for name, value in zip(names, row, strict=True)] for row in rows]
     for index, name in enumerate(names):

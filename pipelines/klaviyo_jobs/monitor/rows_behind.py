@@ -11,7 +11,7 @@ import datetime as dt
 from typing import Final
 
 from klaviyo_jobs.monitor.measures import Finding
-from klaviyo_jobs.warehouse.engines.duckdb import VIEW_SCHEMA
+from klaviyo_jobs.warehouse.engines.duckdb import VIEW_SCHEMA, quoted
 
 # By the name of the check; `{place}` stands for the finding's account and kind, `{since}` for the window's beginning.
 _QUERIES: Final = {
@@ -47,7 +47,5 @@ def look_at(finding: Finding, since: dt.datetime) -> str:
     if query is None:
         return f"the query of sql/checks/{finding.check}.sql"
     places = {"account": finding.account, "job_kind": finding.job_kind}
-    place = " and ".join(
-        f"{name} = '" + value.replace("'", "''") + "'" for name, value in places.items() if value is not None
-    )
+    place = " and ".join(f"{name} = {quoted(value)}" for name, value in places.items() if value is not None)
     return query.format(place=place or "true", since=f"timestamp '{since:%Y-%m-%d %H:%M:%S}'")

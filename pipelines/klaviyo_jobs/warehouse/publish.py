@@ -42,6 +42,7 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
     check_place,
     open_copy,
     open_warehouse,
+    quoted,
     transaction,
     warehouse_errors,
 )
@@ -206,12 +207,8 @@ def _make_tables(copy: Path, memory: MemoryBounds) -> None:
                     ("table", view, f"{comment} {TABLE_OF_A_VIEW}"),
                     *(("column", f'{view}."{c}"', t) for c, t in comments),
                 ]:
-                    connection.execute(f"comment on {kind} {of} is {_quoted(text)}")
+                    connection.execute(f"comment on {kind} {of} is {quoted(text)}")
         connection.execute("checkpoint")
-
-
-def _quoted(text: str | None) -> str:
-    return "null" if text is None else "'" + text.replace("'", "''") + "'"
 
 
 def check_copy(copy: Path, memory: MemoryBounds, verifies: bool) -> tuple[list[str], int]:
@@ -276,16 +273,16 @@ def _jobs_in(copy: Path, memory: MemoryBounds) -> int:
 
 def _is_of_another(copy: Path, new: Path, job_count: int, memory: MemoryBounds) -> bool:
     """Tell whether *copy* holds jobs, and its last complete listing is not among those of *new*, which would follow."""
-    if not _jobs_in(copy, memory):
-        return False
     listings = f"{RAW_SCHEMA}.{LISTINGS.name}"
-    try:
-        with open_copy(copy, memory) as connection:
-            last = connection.execute(
-                f"select account, job_kind, run_id from {listings} where is_complete order by finished_at desc limit 1"
-            ).fetchone()
-    except DatabaseError:
-        last = None
+    holds_jobs, last = False, None
+    # No copy, or none of ours, or one without listings: as far as it goes.
+    with suppress(DatabaseError), open_copy(copy, memory) as connection:
+        holds_jobs = connection.execute(f"select 1 from {RAW_SCHEMA}.{JOBS.name} limit 1").fetchone() is not None
+        last = connection.execute(
+            f"select account, job_kind, run_id from {listings} where is_complete order by finished_at desc limit 1"
+        ).fetchone()
+    if not holds_jobs:
+        return False
     if last is None:
         return job_count == 0
     with open_copy(new, memory) as connection:

@@ -177,7 +177,7 @@ def drop_staging(connection: Connection) -> None:
 def mark_table(connection: Connection, table: str, mark: str) -> None:
     """Note *mark* at a raw table, behind what its comment says of it."""
     described, _ = _parted(_comments(connection).get(table))
-    connection.execute(f"comment on table {RAW_SCHEMA}.{table} is {_quoted(_composed(described, mark))}")
+    connection.execute(f"comment on table {RAW_SCHEMA}.{table} is {quoted(_composed(described, mark))}")
 
 
 def mark_of(connection: Connection, table: str) -> str | None:
@@ -188,7 +188,7 @@ def mark_of(connection: Connection, table: str) -> str | None:
 def mark_column(connection: Connection, table: str, column: str, mark: str) -> None:
     """Note *mark* at a column of a raw table, behind what its comment says of it."""
     described, _ = _parted(_column_comments(connection, table).get(column))
-    connection.execute(f"comment on column {RAW_SCHEMA}.{table}.{column} is {_quoted(_composed(described, mark))}")
+    connection.execute(f"comment on column {RAW_SCHEMA}.{table}.{column} is {quoted(_composed(described, mark))}")
 
 
 def mark_of_column(connection: Connection, table: str, column: str) -> str | None:
@@ -205,11 +205,11 @@ def tables_without_description(connection: Connection, names: Iterable[str]) -> 
 def describe_table(connection: Connection, table: str, text: str, columns: Mapping[str, str]) -> None:
     """Say what a raw table is, and those of its *columns* that are named, in comments; what is noted there stays."""
     _, mark = _parted(_comments(connection).get(table))
-    connection.execute(f"comment on table {RAW_SCHEMA}.{table} is {_quoted(_composed(text, mark))}")
+    connection.execute(f"comment on table {RAW_SCHEMA}.{table} is {quoted(_composed(text, mark))}")
     for column, comment in _column_comments(connection, table).items():
         if column in columns:
             composed = _composed(columns[column], _parted(comment)[1])
-            connection.execute(f'comment on column {RAW_SCHEMA}.{table}."{column}" is {_quoted(composed)}')
+            connection.execute(f'comment on column {RAW_SCHEMA}.{table}."{column}" is {quoted(composed)}')
 
 
 def _composed(text: str, mark: str | None) -> str:
@@ -225,8 +225,9 @@ def _parted(comment: str | None) -> tuple[str, str | None]:
     return ("", comment) if comment and comment.startswith(_MARKS) else (comment or "", None)
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def quoted(text: str | None) -> str:
+    """Return *text* as SQL writes it, for the statements that take no parameters."""
+    return "null" if text is None else "'" + text.replace("'", "''") + "'"
 
 
 def _column_comments(connection: Connection, table: str) -> dict[str, str | None]:
