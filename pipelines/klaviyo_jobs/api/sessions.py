@@ -38,6 +38,7 @@ class Sessions:
     def __init__(self, key: ApiKey, base_url: str, network: NetworkSettings, headers: Mapping[str, str]) -> None:
         self._auth = KeyAuth(key, origin_of(base_url))
         hide_from_logs(key)
+        self._base_url = base_url
         self._headers = dict(headers)
         self._timeouts = network.connect_timeout_seconds, network.read_timeout_seconds
         # Proxies and certificates are looked up once; requests would look for them at every call.
@@ -49,21 +50,32 @@ class Sessions:
 
     def get(self, url: str, params: Mapping[str, str] | None) -> requests.Response:
         """Send one GET and return its answer as soon as its head is there; redirects are not followed."""
-        return self._session().get(url, params=params, timeout=self._timeouts, stream=True, allow_redirects=False)
+        session, request = self._session_and_request()
+        request.prepare_url(url, params)
+        request.prepare_auth(self._auth)
+        return session.send(
+            request,
+            timeout=self._timeouts,
+            stream=True,
+            allow_redirects=False,
+            proxies=self._proxies,
+            verify=self._certificates,
+        )
 
     def close(self) -> None:
         """Close the connections that are kept for a next request."""
         self._adapter.close()
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._of_thread, "session", None)
-        if session is None:
-            session = self._of_thread.session = requests.Session()
+    def _session_and_request(self) -> tuple[requests.Session, requests.PreparedRequest]:
+        """Return this thread's session, and a request that lacks only its address and what goes by that."""
+        made: tuple[requests.Session, requests.PreparedRequest] | None = getattr(self._of_thread, "made", None)
+        if made is None:
+            session = requests.Session()
             session.trust_env = False
-            session.auth = self._auth
             session.headers.update(self._headers)
-            session.proxies.update(self._proxies)
-            session.verify = self._certificates
             for scheme in ("http://", "https://"):
                 session.mount(scheme, self._adapter)
-        return session
+            # To merge headers, cookies and settings anew for every page takes as long as to send the request.
+            made = self._of_thread.made = session, session.prepare_request(requests.Request("GET", self._base_url))
+        session, request = made
+        return session, request.copy()

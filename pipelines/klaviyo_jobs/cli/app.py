@@ -159,6 +159,9 @@ def main() -> None:
             )
         _tell(ours)
         sys.exit(ours.exit_code)
+    finally:
+        # Or the interpreter looks through all that dlt has made once more before it ends: a twelfth of a quiet run.
+        gc.freeze()
 
 
 def _setting_of_dlt(error: Exception) -> KlaviyoJobsError | None:
