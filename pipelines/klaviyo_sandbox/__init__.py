@@ -1,5 +1,5 @@
 """
-A local stand-in for Klaviyo's catalog bulk-job API: a real HTTP server on loopback, for tests and demos.
+A local stand-in for Klaviyo's bulk-job API: a real HTTP server on loopback, for tests and demos.
 
     with Sandbox(world="demo", seed=1) as sandbox:
         requests.get(f"{sandbox.base_url}/api/catalog-item-bulk-create-jobs", headers=sandbox.headers())
@@ -15,7 +15,7 @@ from klaviyo_sandbox.clock import Clock
 from klaviyo_sandbox.exchange import RequestRecord
 from klaviyo_sandbox.faults import Fault
 from klaviyo_sandbox.jobs import Job, JobError, JobPlan, RawJob, related_id, ulid_at
-from klaviyo_sandbox.kinds import KINDS, JobKind
+from klaviyo_sandbox.kinds import CATALOG_KINDS, KINDS, SCOPES, JobKind
 from klaviyo_sandbox.limits import RateLimits
 from klaviyo_sandbox.server import Sandbox
 from klaviyo_sandbox.state import Account
@@ -23,7 +23,9 @@ from klaviyo_sandbox.world import World
 from klaviyo_sandbox.worlds import WORLDS, build_world
 
 __all__ = [
+    "CATALOG_KINDS",
     "KINDS",
+    "SCOPES",
     "WORLDS",
     "Account",
     "Clock",

@@ -81,10 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     worlds = "\n".join(f"  {name:<8}{text}" for name, text in WORLDS.items())
     parser = argparse.ArgumentParser(
         prog="python -m klaviyo_sandbox",
-        description="A local stand-in for Klaviyo's catalog bulk-job API. Loopback only; its keys are fake.",
+        description="A local stand-in for Klaviyo's bulk-job API. Loopback only; its keys are fake.",
         epilog=f"worlds:\n{worlds}\n\nfaults (NAME[:ARGUMENT]):\n{describe_faults()}\n\n"
         "fault rules (@RULE=VALUE,...):\n"
-        "  kind=item-create  endpoint=list|detail  account=LABEL  path=TEXT (in path and query)\n"
+        "  kind=item-create  endpoint=list|detail|errors  account=LABEL  path=TEXT (in path and query)\n"
         "  nth=N (only the nth)  after=N (not the first N)  one_in=N (seeded choice)  times=N (at most)\n\n"
         f"control over HTTP, without a key:\n{(control.__doc__ or '').partition(chr(10) * 2)[2]}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -162,7 +162,7 @@ def _limits(text: str) -> bool | RateLimits:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is neither on, off nor BURST/STEADY, e.g. 10/100")
     quota = int(match["burst"]), int(match["steady"])
-    return RateLimits(narrow=quota, wide=quota)
+    return RateLimits(narrow=quota, wide=quota, slow=quota)
 
 
 def _wait_for_end_of_stdin(ended: threading.Event) -> None:

@@ -72,13 +72,13 @@ def wrong_key() -> ApiError:
 
 
 def missing_scope() -> ApiError:
-    """403: the key may not read catalogs. The wording for a missing scope was not recorded."""
+    """403: the key may not read what the kind needs. The wording for a missing scope was not recorded."""
     return ApiError(403, "permission_denied", "You do not have permission to perform this action.")
 
 
 def no_such_job(kind: JobKind, job_id: str) -> ApiError:
     """404: no job has this id, or it has expired."""
-    detail = f"A catalog-{kind.entity} bulk {kind.operation} job with id {job_id} does not exist."
+    detail = f"A {kind.job_type.replace('-bulk-', ' bulk ').replace('-job', ' job')} with id {job_id} does not exist."
     return ApiError(404, "not_found", "Not found.", detail)
 
 

@@ -14,14 +14,15 @@ from typing import NamedTuple
 
 from klaviyo_sandbox.kinds import KINDS_BY_COLLECTION, JobKind
 
-_JOB_PATH = re.compile(r"/api/(?P<collection>[a-z-]+)(?:/(?P<job_id>[^/]+))?/?")
+_JOB_PATH = re.compile(r"/api/(?P<collection>[a-z-]+)(?:/(?P<job_id>[^/]+)(?P<errors>/import-errors)?)?/?")
 
 
 class Target(NamedTuple):
-    """What a path is about: all jobs of one kind, or the one job named."""
+    """What a path is about: all jobs of one kind, the one job named, or the import errors of that."""
 
     kind: JobKind
     job_id: str | None
+    is_of_errors: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class Request:
         """The job kind and, for a detail, the job id; none for a path that is not about jobs."""
         match = _JOB_PATH.fullmatch(self.path)
         kind = KINDS_BY_COLLECTION.get(match["collection"]) if match else None
-        return Target(kind, match["job_id"]) if match and kind else None
+        if match is None or kind is None or (match["errors"] and not kind.has_own_errors):
+            return None
+        return Target(kind, match["job_id"], is_of_errors=bool(match["errors"]))
 
     @property
     def kind(self) -> JobKind | None:
@@ -61,9 +64,11 @@ class Request:
 
     @property
     def endpoint(self) -> str | None:
-        """`list`, `detail` or none."""
+        """`list`, `detail`, `errors` or none."""
         if self.target is None:
             return None
+        if self.target.is_of_errors:
+            return "errors"
         return "list" if self.job_id is None else "detail"
 
     @property

@@ -63,7 +63,7 @@ class Fault:
         name: One of `FAULTS`.
         argument: What the fault takes, e.g. a status or seconds.
         kind: Only this job kind.
-        endpoint: Only `list` or `detail`.
+        endpoint: Only `list`, `detail` or `errors`.
         account: Only this account.
         path: Only URLs (path and query) that contain this text.
         nth: Only the nth matching request, counted from 1.
@@ -97,8 +97,8 @@ class Fault:
         FAULTS[self.name].check(self.argument)
         if self.kind is not None:
             check_kind(self.kind)
-        if self.endpoint not in (None, "list", "detail"):
-            raise ValueError(f"endpoint is 'list' or 'detail', not {self.endpoint!r}")
+        if self.endpoint not in (None, "list", "detail", "errors"):
+            raise ValueError(f"endpoint is 'list', 'detail' or 'errors', not {self.endpoint!r}")
         if self.one_in < 1:
             raise ValueError(f"one_in is at least 1, not {self.one_in}")
 

@@ -46,6 +46,7 @@ class JobError:
     Attributes:
         related_id: The failed resource, served as `meta.id`; none to serve no `meta`.
         pointer: `source.pointer`; the API points at the member of the job's request body, without an index.
+        payload: What an import job was sent and could not use; served as `original_payload`.
     """
 
     detail: str
@@ -54,6 +55,7 @@ class JobError:
     code: str = "invalid"
     title: str = "Invalid input"
     pointer: str | None = "/data"
+    payload: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -65,6 +67,17 @@ class JobError:
         source = {"pointer": self.pointer}
         return {"id": self.id, "code": self.code, **meta, "title": self.title, "detail": self.detail, "source": source}
 
+    def import_error(self) -> dict[str, Any]:
+        """The resource object that an import job's list of errors holds."""
+        attributes = {
+            "code": self.code,
+            "title": self.title,
+            "detail": self.detail,
+            "source": {"pointer": self.pointer},
+            "original_payload": self.payload,
+        }
+        return {"type": "import-error", "id": self.id, "attributes": attributes}
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -73,9 +86,11 @@ class Job:
 
     Attributes:
         related_ids: What has succeeded so far; none to leave `relationships` out, as the API does when every
-            operation failed.
-        errors: Errors, or raw objects served as they are; none is served as null.
-        expires_at: Seven days after `created_at` unless given.
+            operation of a catalog job failed. Of profile jobs, the lists they are about; none to serve links only.
+        segment_ids: The segments that a suppression job is about.
+        errors: Errors, or raw objects served as they are; none is served as null. An import job has them in a list of
+            their own.
+        expires_at: Seven days after `created_at` unless given; jobs of some kinds do not expire.
         extra_attributes: Added to the attributes of the resource object, or put in place of those above.
     """
 
@@ -90,11 +105,14 @@ class Job:
     errors: Sequence[JobError | dict[str, Any]] | None = ()
     related_ids: Sequence[str] | None = ()
     expires_at: datetime | None = None
+    started_at: datetime | None = None
+    skipped_count: int | None = 0
+    segment_ids: Sequence[str] | None = None
     extra_attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check(self.kind, self.created_at)
-        if self.expires_at is None:
+        if self.expires_at is None and KINDS[self.kind].expires:
             object.__setattr__(self, "expires_at", self.created_at + LIFETIME)
 
     def is_listed(self, now: datetime) -> bool:
@@ -108,19 +126,25 @@ class Job:
         return self
 
     def attributes(self, *, with_meta: bool = True) -> dict[str, Any]:
-        """The eight attributes every revision knows, by name, and the extra ones."""
+        """The attributes that its kind knows, by name, and the extra ones."""
         errors = self.errors
-        return {
-            "completed_at": None if self.completed_at is None else format_time(self.completed_at),
+        known: dict[str, Any] = {
+            "completed_at": _time(self.completed_at),
             "completed_count": self.completed_count,
             "created_at": format_time(self.created_at),
             "errors": None if errors is None else [_error_object(error, with_meta) for error in errors],
-            "expires_at": None if self.expires_at is None else format_time(self.expires_at),
+            "expires_at": _time(self.expires_at),
             "failed_count": self.failed_count,
+            "skipped_count": self.skipped_count,
+            "started_at": _time(self.started_at),
             "status": self.status,
             "total_count": self.total_count,
-            **self.extra_attributes,
         }
+        return {name: known[name] for name in KINDS[self.kind].fields} | dict(self.extra_attributes)
+
+    def related(self, relationship: str) -> Sequence[str] | None:
+        """The ids that the *relationship* holds; none if it has no data."""
+        return self.related_ids if relationship == KINDS[self.kind].relationship else self.segment_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +154,9 @@ class JobPlan:
 
     Attributes:
         related_ids: One resource per operation, in the order they are worked through.
-        failures: The `detail` of each operation that fails, by its position in *related_ids*.
+        failures: The `detail` of each operation that fails, by its position in *related_ids*. One of a suppression is
+            skipped instead.
+        list_ids: The lists that a profile job is about.
         queued_for: How long the job waits first.
         runs_for: How long it is processing.
         cancelled_after: How many operations were done when somebody cancelled it; none to run to the end.
@@ -144,12 +170,13 @@ class JobPlan:
     queued_for: timedelta = timedelta()
     runs_for: timedelta = timedelta(seconds=20)
     cancelled_after: int | None = None
+    list_ids: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         _check(self.kind, self.created_at)
 
     def is_listed(self, now: datetime) -> bool:
-        return self.created_at <= now < self.created_at + LIFETIME
+        return self.created_at <= now and (not KINDS[self.kind].expires or now < self.created_at + LIFETIME)
 
     def progress(self, now: datetime) -> Progress:
         running_for = now - self.created_at - self.queued_for
@@ -170,6 +197,8 @@ class JobPlan:
             if position not in self.failures
         )
         is_finished = status in ("complete", "cancelled")
+        kind = KINDS[self.kind]
+        related = None if kind.is_of_catalogs and is_finished and failed and not succeeded else succeeded
         return Job(
             kind=self.kind,
             id=self.id,
@@ -178,17 +207,22 @@ class JobPlan:
             total_count=len(self.related_ids),
             completed_count=len(succeeded),
             failed_count=len(failed),
+            skipped_count=len(failed),
+            started_at=None if status == "queued" else self.created_at + self.queued_for,
             completed_at=self.created_at + self.queued_for + self.runs_for if is_finished else None,
             errors=tuple(self._error(position) for position in failed),
-            related_ids=None if is_finished and failed and not succeeded else succeeded,
+            related_ids=self.list_ids if kind.entity == "profile" else related,
         )
 
     def _error(self, position: int) -> JobError:
+        kind, related = KINDS[self.kind], self.related_ids[position]
+        member = f"{kind.entity}s" if kind.entity == "profile" else kind.relationship
         return JobError(
             detail=self.failures[position],
-            related_id=self.related_ids[position],
+            related_id=related,
             id=stable_uuid(self.id, str(position)),
-            pointer=f"/data/attributes/{KINDS[self.kind].relationship}/data/id",
+            pointer=f"/data/attributes/{member}/data/id",
+            payload={"email": f"{related}@customers.example", "first_name": "Ada"} if kind.has_own_errors else None,
         )
 
 
@@ -282,6 +316,10 @@ def stable_uuid(*parts: str) -> str:
 def digest(*parts: str, size: int) -> bytes:
     """*size* bytes that look random and depend on *parts* only, on every machine and in every process."""
     return blake2b("\0".join(parts).encode(), digest_size=size).digest()
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else format_time(at)
 
 
 def _error_object(error: JobError | dict[str, Any], with_meta: bool) -> dict[str, Any]:

@@ -21,18 +21,21 @@ class RateLimits:
     Requests allowed per second and per minute.
 
     Attributes:
-        narrow: Items and variants, create and update.
+        slow: Imports of profiles.
+        narrow: Items and variants, create and update; coupon codes and suppressions.
         wide: Everything else.
         is_enforced: Refuse what is over; otherwise the limits are announced and nothing is refused.
     """
 
     narrow: Quota = (75, 750)
     wide: Quota = (350, 3500)
+    slow: Quota = (10, 150)
     is_enforced: bool = True
 
     def quota(self, rate_class: str) -> Quota:
         """The (per second, per minute) quota of one class."""
-        return self.narrow if rate_class == "narrow" else self.wide
+        quota: Quota = getattr(self, rate_class)
+        return quota
 
 
 @dataclass(slots=True)

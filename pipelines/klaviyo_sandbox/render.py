@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from klaviyo_sandbox.clock import format_time
 from klaviyo_sandbox.jobs import Entry, Job, JobPlan, Progress, RawJob, digest, external_id_of
-from klaviyo_sandbox.kinds import KINDS, JobKind
+from klaviyo_sandbox.kinds import KINDS, JobKind, Relationship
 from klaviyo_sandbox.query import Fields
 from klaviyo_sandbox.revisions import Shape
 from klaviyo_sandbox.world import World
@@ -26,8 +26,16 @@ _PLURALS = {
     "catalog-item": "catalog-items",
     "catalog-variant": "catalog-variants",
     "catalog-category": "catalog-categories",
+    "coupon-code": "coupon-codes",
+    "list": "lists",
 }
-_RELATED_RELATIONSHIPS = {"catalog-item": "variants", "catalog-variant": "item", "catalog-category": "items"}
+_RELATED_RELATIONSHIPS = {
+    "catalog-item": ("variants",),
+    "catalog-variant": ("item",),
+    "catalog-category": ("items",),
+    "coupon-code": ("coupon", "profile"),
+    "list": ("profiles", "tags", "flow-triggers"),
+}
 _NAMES = ("Amber", "Birch", "Coral", "Dune", "Ember", "Fern", "Granite", "Harbor", "Indigo", "Juniper")
 _THINGS = ("Blanket", "Candle", "Jacket", "Kettle", "Lamp", "Mug", "Notebook", "Pillow", "Sneaker", "Teapot")
 _FIRST_CREATED = datetime(2025, 1, 1, tzinfo=UTC)
@@ -77,6 +85,11 @@ class Renderer:
         return cached.rendered[key]
 
 
+def import_error(resource: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    """One error of an import job with the attributes that `fields[import-error]` names; all without it."""
+    return resource | {"attributes": _asked_for(resource["attributes"], fields)}
+
+
 def encode_json(data: Any) -> bytes:
     """Compact JSON in ASCII, so that odd text, lone surrogates included, can be served."""
     return json.dumps(data, separators=(",", ":")).encode()
@@ -97,28 +110,34 @@ def _resource_object(
     if not shape.id_in_attributes:
         resource_object["id"] = job.id
     resource_object["attributes"] = attributes
-    if job.related_ids is not None:
-        resource_object["relationships"] = {kind.relationship: _relationship(kind, job.related_ids, shape, self_link)}
+    if job.related_ids is not None or not kind.is_of_catalogs:
+        resource_object["relationships"] = {
+            each.name: _relationship(kind, each, job.related(each.name), shape, self_link)
+            for each in kind.relationships
+        } | {name: {"links": _relationship_links(self_link, name, links)} for name, links in kind.links_only}
     resource_object["links"] = {"self": self_link}
     return resource_object
 
 
 def _asked_for(attributes: dict[str, Any], fields: Fields) -> dict[str, Any]:
-    """The attributes that `fields[...]` names; all of them without that parameter."""
-    return {name: value for name, value in attributes.items() if fields is None or name in fields}
+    """The attributes that `fields[...]` names, in its order; all of them without that parameter."""
+    return attributes if fields is None else {name: attributes[name] for name in fields if name in attributes}
 
 
-def _relationship(kind: JobKind, related_ids: Sequence[str], shape: Shape, self_link: str) -> dict[str, Any]:
-    relationship: dict[str, Any] = {}
-    if kind.operation != "delete" or shape.deletes_have_linkages:
-        relationship["data"] = [{"type": kind.related_type, "id": each} for each in related_ids]
-    if shape.has_relationship_links:
-        relationship["links"] = _relationship_links(self_link, kind.relationship)
-    return relationship
+def _relationship(
+    kind: JobKind, relationship: Relationship, related_ids: Sequence[str] | None, shape: Shape, self_link: str
+) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    if related_ids is not None and (kind.operation != "delete" or shape.deletes_have_linkages):
+        members["data"] = [{"type": relationship.related_type, "id": each} for each in related_ids]
+    if shape.has_relationship_links or not kind.is_of_catalogs:
+        members["links"] = _relationship_links(self_link, relationship.name)
+    return members
 
 
-def _relationship_links(self_link: str, name: str) -> dict[str, str]:
-    return {"self": f"{self_link}relationships/{name}/", "related": f"{self_link}{name}/"}
+def _relationship_links(self_link: str, name: str, links: Sequence[str] = ("self", "related")) -> dict[str, str]:
+    targets = {"self": f"{self_link}relationships/{name}/", "related": f"{self_link}{name}/"}
+    return {link: targets[link] for link in links}
 
 
 def _included_resource(
@@ -128,9 +147,14 @@ def _included_resource(
     self_link = f"{base_url}/api/{_PLURALS[kind.related_type]}/{quote(related_id, safe='$:')}/"
     resource_object: dict[str, Any] = {"type": kind.related_type, "id": related_id, "attributes": attributes}
     if shape.has_related_links:
-        name = _RELATED_RELATIONSHIPS[kind.related_type]
-        resource_object["relationships"] = {name: {"links": _relationship_links(self_link, name)}}
+        resource_object["relationships"] = {
+            name: {"links": _relationship_links(self_link, name)} for name in _RELATED_RELATIONSHIPS[kind.related_type]
+        }
     return resource_object | {"links": {"self": self_link}}
+
+
+def _to_the_second(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
 
 
 def _made_up_attributes(kind: JobKind, related_id: str) -> dict[str, Any]:
@@ -140,6 +164,12 @@ def _made_up_attributes(kind: JobKind, related_id: str) -> dict[str, Any]:
     name = f"{_NAMES[one % len(_NAMES)]} {_THINGS[two % len(_THINGS)]}"
     created = _FIRST_CREATED + timedelta(hours=one * 16 + two, minutes=three)
     updated = format_time(created + timedelta(hours=three * 16, seconds=four))
+    if kind.related_type == "coupon-code":
+        expires_at = format_time(created + timedelta(days=365))
+        return {"unique_code": related_id.rpartition("-")[2], "expires_at": expires_at, "status": "UNASSIGNED"}
+    if kind.related_type == "list":
+        times = {"created": _to_the_second(created), "updated": _to_the_second(created + timedelta(hours=three))}
+        return {"name": f"{name} lovers", **times, "opt_in_process": ("single_opt_in", "double_opt_in")[four % 2]}
     if kind.entity == "category":
         return {"external_id": external_id, "name": f"{name}s", "updated": updated}
     of_variants: dict[str, Any] = {}

@@ -7,7 +7,7 @@ Out:    the same, to whoever answers: the API, the control paths, a test that co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from klaviyo_sandbox.clock import Clock
 from klaviyo_sandbox.exchange import RequestRecord
 from klaviyo_sandbox.faults import Fault
 from klaviyo_sandbox.jobs import Job
+from klaviyo_sandbox.kinds import SCOPES
 from klaviyo_sandbox.limits import Meter, RateLimits
 from klaviyo_sandbox.revisions import REVISIONS
 from klaviyo_sandbox.world import World
@@ -31,14 +32,14 @@ class Account:
         key: Its private key; fake by its very form.
         world: Its jobs.
         meter: Counts its requests against the rate limits.
-        has_scope: Whether the key may read catalogs.
+        scopes: What its key may read, e.g. `catalogs:read`; all by default.
     """
 
     label: str
     key: str
     world: World
     meter: Meter
-    has_scope: bool = True
+    scopes: frozenset[str] = SCOPES
 
 
 class SandboxState:
@@ -93,18 +94,18 @@ class SandboxState:
         """How many requests were over a rate limit; 429s made by a fault are not among them."""
         return sum(account.meter.throttled_count for account in self.accounts.values())
 
-    def add_account(self, label: str, world: str | World = "empty", *, has_scope: bool = True) -> Account:
+    def add_account(self, label: str, world: str | World = "empty", *, scopes: Collection[str] = SCOPES) -> Account:
         """
         Add an account with jobs and rate limits of its own; its key is `pk_sandbox_<label>`.
 
         Args:
             label: What to call it.
             world: As for the sandbox itself.
-            has_scope: False makes its key lack `catalogs:read`: every request is a 403.
+            scopes: Those of its key: a request for a kind that needs another is a 403.
         """
         if isinstance(world, str):
             world = build_world(world, seed=self.seed, now=self.clock.now())
-        self.accounts[label] = Account(label, f"pk_sandbox_{label}", world, Meter(self._limits), has_scope)
+        self.accounts[label] = Account(label, f"pk_sandbox_{label}", world, Meter(self._limits), frozenset(scopes))
         return self.accounts[label]
 
     def expected(self, kind: str, *, account: str = "default") -> list[Job]:

@@ -8,7 +8,7 @@ Out:    pages and single jobs at a given time, newest first.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
@@ -64,6 +64,7 @@ class World:
         self._described_attributes: dict[str, dict[str, Any]] = {}
         self._list_replays: dict[tuple[str, str | None], Any] = {}
         self._detail_replays: dict[tuple[str, str], Any] = {}
+        self._errors_replays: dict[tuple[str, str, str | None], Any] = {}
         self.attributes_version = 0
         self.add(*entries)
 
@@ -128,6 +129,7 @@ class World:
         with self._lock:
             self._list_replays.clear()
             self._detail_replays.clear()
+            self._errors_replays.clear()
 
     def replay_list(self, kind: str, body: Any, *, cursor: str | None = None) -> None:
         """
@@ -148,6 +150,12 @@ class World:
         with self._lock:
             self._detail_replays[kind, job_id] = body
 
+    def replay_errors(self, kind: str, job_id: str, body: Any, *, cursor: str | None = None) -> None:
+        """Answer the list of one job's import errors with *body*, as `replay_list` does a list of jobs."""
+        check_kind(kind)
+        with self._lock:
+            self._errors_replays[kind, job_id, cursor] = body
+
     def replay_of_list(self, kind: str, cursor: str | None) -> Any | None:
         """What `replay_list` was given, or none."""
         with self._lock:
@@ -157,6 +165,11 @@ class World:
         """What `replay_detail` was given, or none."""
         with self._lock:
             return self._detail_replays.get((kind, job_id))
+
+    def replay_of_errors(self, kind: str, job_id: str, cursor: str | None) -> Any | None:
+        """What `replay_errors` was given, or none."""
+        with self._lock:
+            return self._errors_replays.get((kind, job_id, cursor))
 
     def job(self, kind: str, job_id: str, now: datetime) -> Job:
         """
@@ -192,9 +205,11 @@ class World:
         kind: str,
         now: datetime,
         *,
-        status: str | None = None,
+        passes: Callable[[Job], bool] | None = None,
         after: str | None = None,
         before: str | None = None,
+        size: int = PAGE_SIZE,
+        is_ascending: bool = False,
     ) -> Page:
         """
         One page of a list.
@@ -202,9 +217,11 @@ class World:
         Args:
             kind: The list.
             now: When.
-            status: Only jobs in this status.
+            passes: Only jobs of which this is true; a raw resource object is none.
             after: Start behind this job id.
             before: End in front of this job id; `THE_END` for the last page.
+            size: How many jobs at most.
+            is_ascending: The oldest first.
         Raises:
             KeyError: *after* or *before* was never the id of a job.
         """
@@ -213,20 +230,28 @@ class World:
             count = len(listing.order)
 
             def matching(positions: Iterable[int]) -> Iterator[Entry]:
+                """The entries at *positions* of the order in which the list is served."""
                 for position in positions:
-                    entry = listing.entries[listing.order[position].job_id]
-                    if entry.is_listed(now) and (status is None or entry.progress(now).status == status):
+                    key = listing.order[position if is_ascending else count - 1 - position]
+                    entry = listing.entries[key.job_id]
+                    if entry.is_listed(now) and (passes is None or _passes(entry, now, passes)):
                         yield entry
 
+            def place_of(job_id: str) -> tuple[int, int]:
+                """The first place that is not before the job's, and the first that is behind it."""
+                key = listing.sort_keys[job_id]
+                left, right = bisect_left(listing.order, key), bisect_right(listing.order, key)
+                return (left, right) if is_ascending else (count - right, count - left)
+
             if before is None:
-                newest = count if after is None else bisect_left(listing.order, listing.sort_keys[after])
-                found = list(islice(matching(range(newest - 1, -1, -1)), PAGE_SIZE + 1))
-                has_newer = any(matching(range(newest, count)))
-                return Page(found[:PAGE_SIZE], has_next=len(found) > PAGE_SIZE, has_previous=has_newer)
-            oldest = 0 if before == THE_END else bisect_right(listing.order, listing.sort_keys[before])
-            found = list(islice(matching(range(oldest, count)), PAGE_SIZE + 1))
-            has_older = any(matching(range(oldest)))
-            return Page(found[:PAGE_SIZE][::-1], has_next=has_older, has_previous=len(found) > PAGE_SIZE)
+                start = 0 if after is None else place_of(after)[1]
+                found = list(islice(matching(range(start, count)), size + 1))
+                has_previous = any(matching(range(start - 1, -1, -1)))
+                return Page(found[:size], has_next=len(found) > size, has_previous=has_previous)
+            end = count if before == THE_END else place_of(before)[0]
+            found = list(islice(matching(range(end - 1, -1, -1)), size + 1))
+            has_next = any(matching(range(end, count)))
+            return Page(found[:size][::-1], has_next=has_next, has_previous=len(found) > size)
 
     def _newest_first(self, kind: str) -> Iterator[Entry]:
         listing = self._listings[kind]
@@ -235,3 +260,7 @@ class World:
     def _sort(self, kind: str) -> None:
         listing = self._listings[kind]
         listing.order = sorted(listing.sort_keys[job_id] for job_id in listing.entries)
+
+
+def _passes(entry: Entry, now: datetime, passes: Callable[[Job], bool]) -> bool:
+    return not isinstance(entry, RawJob) and passes(entry.at(now))

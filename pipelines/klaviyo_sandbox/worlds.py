@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from klaviyo_sandbox.jobs import Entry, JobPlan, NumberedIds, related_id, ulid_at
-from klaviyo_sandbox.kinds import KINDS
+from klaviyo_sandbox.kinds import CATALOG_KINDS, KINDS
 from klaviyo_sandbox.world import World
 
 _Builder = Callable[[str, Random, datetime], Iterator[Entry]]
@@ -33,7 +33,9 @@ _DEMO_FUTURE = timedelta(days=2)
 _DEMO_CANCELLED = ("item-create", "variant-update")
 _DEMO_RUNNING = ("item-create", "item-create", "item-create", "item-update", "category-create")
 
-_PARAMETRISED = ("bulk",)
+_PARAMETRISED = ("bulk", "imports", "suppressions")
+_LIST_IDS = ("YafG4m", "SXLisS", "Y6nRLr")
+_EVERY_COUNT = 30
 
 _FULL_COUNTS = {"item-create": 350, "category-create": 230}
 _FULL_OTHER_COUNT = 40
@@ -76,7 +78,7 @@ def _empty(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
 @_world("demo")
 def _demo(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
     """A shop's last 6.5 days: mostly successes, failures that repeat, jobs under way, and more to come."""
-    for kind in KINDS:
+    for kind in CATALOG_KINDS:
         count = _DEMO_COUNTS.get(kind, _DEMO_OTHER_COUNT)
         for number in range(count - _DEMO_RUNNING.count(kind)):
             created_at = now - _DEMO_SPAN * random.random() - timedelta(minutes=10)
@@ -94,7 +96,7 @@ def _demo(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
 @_world("full")
 def _full(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
     """350 item-create, 230 category-create and 40 of each other kind, 20 resources each; all finished."""
-    for kind in KINDS:
+    for kind in CATALOG_KINDS:
         for number in range(_FULL_COUNTS.get(kind, _FULL_OTHER_COUNT)):
             failed = 3 if kind == "category-create" else random.choice((0, 0, 1, 2, 5, 20))
             created_at = now - timedelta(hours=1) - timedelta(days=6) * random.random()
@@ -113,6 +115,50 @@ def _bulk(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
         created_at = now - timedelta(hours=1) - timedelta(days=6) * (number / jobs)
         ids = NumberedIds("SKU-", number * linkages, linkages + errors)
         yield _plan("item-create", random, created_at, ids, range(linkages, linkages + errors))
+
+
+@_world("every-kind")
+def _every_kind(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
+    """30 jobs of each of the thirteen kinds, 12 operations each; some under way."""
+    for kind, facts in KINDS.items():
+        for number in range(_EVERY_COUNT):
+            created_at = now - timedelta(minutes=1) - timedelta(hours=5) * number
+            ids = [
+                f"10OFF-{number:03}{each:02}"
+                if facts.entity == "coupon-code"
+                else related_id(f"{kind}-{number}-{each}")
+                for each in range(12)
+            ]
+            failing = range(random.choice((0, 0, 1, 5)))
+            lists = random.sample(_LIST_IDS, random.randint(0, 2)) if facts.entity == "profile" else None
+            yield _plan(kind, random, created_at, ids, failing, list_ids=lists or None)
+
+
+@_world("imports")
+def _imports(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
+    """imports:JOBSxERRORS: finished imports of profiles, each with so many errors and ten profiles on top."""
+    jobs, errors = _numbers_of(parameters, "imports", "JOBSxERRORS", "300x150")
+    for number in range(jobs):
+        created_at = now - timedelta(hours=1) - timedelta(days=6) * (number / jobs)
+        ids = [f"customer-{number}-{each}" for each in range(errors + 10)]
+        yield _plan("profile-import", random, created_at, ids, range(errors), list_ids=_LIST_IDS[:1])
+
+
+@_world("suppressions")
+def _suppressions(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
+    """suppressions:JOBSxDAYS: finished suppressions of three profiles each, over so many days."""
+    jobs, days = _numbers_of(parameters, "suppressions", "JOBSxDAYS", "20000x365")
+    for number in range(jobs):
+        created_at = now - timedelta(hours=1) - timedelta(days=days) * (number / jobs)
+        ids = [f"customer-{number}-{each}" for each in range(3)]
+        yield _plan("profile-suppress", random, created_at, ids, (), list_ids=_LIST_IDS[:1])
+
+
+def _numbers_of(parameters: str, name: str, form: str, example: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", parameters)
+    if match is None:
+        raise ValueError(f"{name} takes {form}, e.g. {name}:{example}, not {parameters!r}")
+    return int(match[1]), int(match[2])
 
 
 def _shop_job(
@@ -159,6 +205,7 @@ def _plan(
     queued_for: timedelta = timedelta(),
     runs_for: timedelta | None = None,
     cancelled_after: int | None = None,
+    list_ids: Sequence[str] | None = None,
 ) -> JobPlan:
     created_at += timedelta(microseconds=random.randrange(1000))
     return JobPlan(
@@ -170,12 +217,15 @@ def _plan(
         queued_for=queued_for,
         runs_for=runs_for or timedelta(seconds=random.uniform(7, 270)),
         cancelled_after=cancelled_after,
+        list_ids=list_ids,
     )
 
 
 def _failure(kind: str, related: str, random: Random) -> str:
     entity, operation = KINDS[kind].entity, KINDS[kind].operation
     article = "An" if entity == "item" else "A"
+    if operation == "import":
+        return f"'{related}@customers' is not a valid email address."
     if operation != "create":
         return f"{article} {entity} with the id `{related}` does not exist."
     return random.choice(

@@ -76,7 +76,7 @@ def test_a_wrong_key_is_refused_at_once(sandbox: Sandbox) -> None:
 
 def test_a_key_without_the_scope_is_refused_at_once(sandbox: Sandbox) -> None:
     """A 403 is the key's fault as well."""
-    sandbox.accounts["default"].has_scope = False
+    sandbox.accounts["default"].scopes = frozenset()
 
     with pytest.raises(KeyRefusedError, match=r"refused the key of account 'default' \(403: "):
         fetch(client_of(sandbox))

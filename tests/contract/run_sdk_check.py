@@ -16,7 +16,10 @@ from pathlib import Path
 
 SDK = "klaviyo-api==25.0.0"
 HERE = Path(__file__).parent
-SANDBOX = ("-m", "klaviyo_sandbox", "--world", "demo", "--clock", "2026-11-22T12:00:00Z", "--until-stdin-closes")
+SANDBOX = (
+    *("-m", "klaviyo_sandbox", "--world", "demo", "--account", "others=every-kind"),
+    *("--clock", "2026-11-22T12:00:00Z", "--until-stdin-closes"),
+)
 
 
 def main(folder: Path) -> int:
@@ -29,7 +32,7 @@ def main(folder: Path) -> int:
     with subprocess.Popen([sys.executable, *SANDBOX], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sandbox:
         assert sandbox.stdout is not None
         ready = json.loads(sandbox.stdout.readline())
-        arguments = [python, HERE / "sdk_check.py", ready["base_url"], ready["accounts"]["default"]]
+        arguments = [python, HERE / "sdk_check.py", ready["base_url"], *ready["accounts"].values()]
         return subprocess.run(arguments, check=False).returncode
 
 

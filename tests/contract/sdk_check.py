@@ -3,14 +3,15 @@ The sandbox as the official SDK sees it: lists, pages and details must hold what
 
 Runs in an environment that holds `klaviyo-api` and nothing of this project; `run_sdk_check.py` makes it.
 
-    python sdk_check.py BASE_URL KEY
+    python sdk_check.py BASE_URL KEY_OF_CATALOGS KEY_OF_OTHERS
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import Request, urlopen
@@ -24,22 +25,22 @@ LIST_PATHS = {
 }
 
 
-def main(base_url: str, key: str) -> None:
+def main(base_url: str, key: str, key_of_others: str) -> None:
     """Compare, and say in one line how much was compared; exits with 1 at the first difference."""
     sdk = KlaviyoAPI(key, max_retries=1, test_host=base_url)
     catalogs = sdk.Catalogs
     revision = sdk._REVISION
 
-    def raw(url: str) -> dict[str, Any]:
+    def raw(url: str, key: str = key) -> dict[str, Any]:
         headers = {"Authorization": f"Klaviyo-API-Key {key}", "revision": revision}
         with urlopen(Request(url, headers=headers), timeout=10) as response:  # noqa: S310
             document: dict[str, Any] = json.load(response)
             return document
 
-    def raw_list(path: str) -> Iterator[dict[str, Any]]:
+    def raw_list(path: str, key: str = key) -> Iterator[dict[str, Any]]:
         url: str | None = base_url + path
         while url is not None:
-            page = raw(url)
+            page = raw(url, key)
             yield from page["data"]
             url = page["links"]["next"]
 
@@ -59,12 +60,56 @@ def main(base_url: str, key: str) -> None:
         _same(f"included resources of {job_id}", included, expected)
         included_count += len(included)
 
+    sdk_of_others = KlaviyoAPI(key_of_others, max_retries=1, test_host=base_url)
+    others = _compare_others(sdk_of_others, partial(raw_list, key=key_of_others))
+
     if len(items) <= 200 or not included_count:
         sys.exit("the sandbox holds too little to compare: more than two pages and some included resources are needed")
     sys.stdout.write(
         f"klaviyo-api at revision {revision} agrees with plain HTTP: {len(items)} item-create jobs, "
-        f"{len(categories)} category-create jobs with {included_count} included categories\n"
+        f"{len(categories)} category-create jobs with {included_count} included categories, {others}\n"
     )
+
+
+def _compare_others(sdk: Any, raw_list: Callable[[str], Iterator[Any]]) -> str:
+    """Compare the kinds of coupon codes and profiles as far as they differ; return how much was compared."""
+    operations = {
+        "coupon-code-bulk-create": sdk.Coupons.get_bulk_create_coupon_code_jobs,
+        "profile-bulk-import": sdk.Profiles.get_bulk_import_profiles_jobs,
+        "profile-suppression-bulk-create": sdk.Profiles.get_bulk_suppress_profiles_jobs,
+        "profile-suppression-bulk-delete": sdk.Profiles.get_bulk_unsuppress_profiles_jobs,
+    }
+    counts = []
+    for name, operation in operations.items():
+        jobs = [_counts(each) for each in _sdk_list(operation)]
+        _same(f"{name} jobs", jobs, [_raw_counts(each) for each in raw_list(f"/api/{name}-jobs")])
+        counts.append(len(jobs))
+    error_count = 0
+    for job in raw_list("/api/profile-bulk-import-jobs"):
+        answer = sdk.Profiles.get_errors_for_bulk_import_profiles_job(job["id"], page_size=100)
+        errors = [(each.id, each.attributes.code, each.attributes.detail) for each in answer.data]
+        page = raw_list(f"/api/profile-bulk-import-jobs/{job['id']}/import-errors?page[size]=100")
+        _same(
+            f"errors of {job['id']}",
+            errors,
+            [(each["id"], each["attributes"]["code"], each["attributes"]["detail"]) for each in page],
+        )
+        error_count += len(errors)
+    if min(counts) == 0 or error_count == 0:
+        sys.exit("the sandbox holds too little to compare: jobs of every kind and some import errors are needed")
+    return f"{sum(counts)} jobs of coupon codes and profiles with {error_count} import errors"
+
+
+def _counts(resource: Any) -> tuple[Any, ...]:
+    attributes = resource.attributes
+    names = ("status", "total_count", "completed_count", "failed_count", "skipped_count")
+    return (resource.id, *(getattr(attributes, name, None) for name in names))
+
+
+def _raw_counts(resource: dict[str, Any]) -> tuple[Any, ...]:
+    attributes = resource["attributes"]
+    names = ("status", "total_count", "completed_count", "failed_count", "skipped_count")
+    return (resource["id"], *(attributes.get(name) for name in names))
 
 
 def _sdk_list(operation: Any) -> Iterator[Any]:
@@ -118,6 +163,6 @@ def _same(what: str, sdk: object, plain: object) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         sys.exit((__doc__ or "").strip())
     main(*sys.argv[1:])

@@ -325,7 +325,7 @@ def test_a_wrong_key(sandbox: Sandbox, tmp_path: Path) -> None:
 
 def test_a_key_without_the_scope(sandbox: Sandbox, tmp_path: Path) -> None:
     """403: the key is accepted, the scope is missing; the other account is not affected; exit code 3."""
-    second = sandbox.add_account("second", has_scope=False).key
+    second = sandbox.add_account("second", scopes=()).key
 
     ended = doctor(tmp_path, sandbox, "--json", api_key="", accounts__first=sandbox.key, accounts__second=second)
 
@@ -347,7 +347,7 @@ def test_a_key_without_the_scope(sandbox: Sandbox, tmp_path: Path) -> None:
 
 def test_one_account_of_several(sandbox: Sandbox, tmp_path: Path) -> None:
     """`--account` leaves the others alone."""
-    second = sandbox.add_account("second", has_scope=False).key
+    second = sandbox.add_account("second", scopes=()).key
     accounts = {"api_key": "", "accounts__first": sandbox.key, "accounts__second": second}
 
     ended = doctor(tmp_path, sandbox, "--account", "first", **accounts)

@@ -56,7 +56,7 @@ def test_a_wrong_key_is_refused_as_recorded(sandbox: Sandbox, authorization: str
 
 def test_a_key_without_the_scope_is_refused(sandbox: Sandbox, client: Client) -> None:
     """A right key that may not read catalogs is a 403."""
-    sandbox.add_account("narrow", has_scope=False)
+    sandbox.add_account("narrow", scopes=())
 
     response = client.get(ITEMS, account="narrow")
 

@@ -14,7 +14,7 @@ from support.sandbox_client import CATEGORIES, ITEMS, Client, error_of, path_of
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_a_list_and_a_detail(sandbox: Sandbox, client: Client, kind: str) -> None:
-    """All nine kinds answer under their own path and type."""
+    """All thirteen kinds answer under their own path and type."""
     sandbox.world.add(job("J1", kind=kind))
 
     listed = client.get(path_of(kind)).json()["data"]

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from klaviyo_sandbox import KINDS, WORLDS, Job, Sandbox, World, build_world
+from klaviyo_sandbox import CATALOG_KINDS, KINDS, WORLDS, Job, Sandbox, World, build_world
 from support.loads import NOW
 from support.sandbox_client import ITEMS, Client, path_of
 
@@ -87,14 +87,15 @@ def test_expected_jobs_are_what_is_served(name: str) -> None:
             ]
 
 
-def test_the_demo_has_every_kind_and_every_outcome() -> None:
+def test_the_demo_has_every_catalog_kind_and_every_outcome() -> None:
     """260 item-create, 30 category-create and some of each other kind; mostly successes, all outcomes present."""
     world = build_world("demo", seed=1, now=NOW)
     outcomes = Counter(outcome(job) for job in jobs_of(world))
 
     counts = world.counts(NOW)
     assert (counts["item-create"], counts["category-create"]) == (260, 30)
-    assert min(counts.values()) >= 3
+    assert min(counts[kind] for kind in CATALOG_KINDS) >= 3
+    assert {counts[kind] for kind in counts.keys() - CATALOG_KINDS} == {0}
     assert set(outcomes) == {"succeeded", "partly failed", "failed", "cancelled", "processing", "queued"}
     assert 0.8 < outcomes["succeeded"] / outcomes.total() < 0.92
     assert outcomes["cancelled"] == 2
@@ -153,15 +154,15 @@ def test_an_unknown_world_is_refused(name: str) -> None:
         build_world(name, seed=1, now=NOW)
 
 
-def test_a_world_knows_nine_kinds_only(sandbox: Sandbox) -> None:
+def test_a_world_knows_the_thirteen_kinds_only(sandbox: Sandbox) -> None:
     """A mistyped kind is an error, not an empty answer."""
     with pytest.raises(KeyError):
         sandbox.expected("item_create")
-    with pytest.raises(ValueError, match="the nine are"):
+    with pytest.raises(ValueError, match="the kinds are"):
         sandbox.world.replay_list("items", {})
 
 
 def test_every_world_says_what_it_is() -> None:
     """`--help` has a sentence for each."""
-    assert set(WORLDS) == {"empty", "demo", "full", "bulk"}
+    assert set(WORLDS) == {"empty", "demo", "full", "bulk", "every-kind", "imports", "suppressions"}
     assert all(text.endswith(".") for text in WORLDS.values())
