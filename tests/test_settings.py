@@ -262,9 +262,26 @@ def test_the_accounts_are_those_whose_keys_are_set() -> None:
 # Kinds and relationships.
 
 
-def test_no_kinds_are_all_kinds() -> None:
-    """None is "not set"."""
-    assert [kind.name for kind in select_kinds(None)] == list(KINDS)
+def test_no_kinds_are_those_of_catalogs() -> None:
+    """None is "not set"; the other kinds take scopes that a key may not have."""
+    assert [kind.name for kind in select_kinds(None)] == list(KINDS)[:9]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["all"], list(KINDS)),
+        (["profile-*"], ["profile-import", "profile-suppress", "profile-unsuppress"]),
+        (
+            ["*-create", "item-delete"],
+            ["item-create", "item-delete", "variant-create", "category-create", "coupon-code-create"],
+        ),
+        (["profile-?nsuppress", "item-[ud]*"], ["item-update", "item-delete", "profile-unsuppress"]),
+    ],
+)
+def test_kinds_may_be_named_by_patterns(names: list[str], expected: list[str]) -> None:
+    """As in a shell; `all` is every kind."""
+    assert [kind.name for kind in select_kinds(names)] == expected
 
 
 def test_kinds_are_read_once_each_in_the_fixed_order() -> None:
@@ -274,14 +291,14 @@ def test_kinds_are_read_once_each_in_the_fixed_order() -> None:
     assert [kind.name for kind in select_kinds(names)] == ["item-create", "variant-delete"]
 
 
-@pytest.mark.parametrize("name", ["item-fly", "ITEM-CREATE", "item_create", "", "items"])
+@pytest.mark.parametrize("name", ["item-fly", "ITEM-CREATE", "item_create", "", "items", "order-*", "ALL"])
 def test_an_unknown_kind_is_named_with_those_that_are_known(name: str) -> None:
     """The message holds what was written and what can be written."""
     with pytest.raises(SettingError) as caught:
         select_kinds(["item-create", name])
 
     assert caught.value.message == f"unknown job kind {name!r} in `kinds`."
-    assert caught.value.next_step == f"choose from {', '.join(KINDS)}."
+    assert caught.value.next_step == f"choose from {', '.join(KINDS)}, all."
 
 
 def test_categories_are_included_unless_told_otherwise() -> None:
@@ -297,7 +314,7 @@ def test_an_unknown_relationship_is_named_with_those_that_are_known() -> None:
         select_relationships(["tags", "brands"])
 
     assert caught.value.message == "unknown relationship 'brands', 'tags' in `include`."
-    assert caught.value.next_step == "choose from items, variants, categories."
+    assert caught.value.next_step == "choose from items, variants, categories, coupon-codes, lists."
 
 
 # The address.

@@ -1,4 +1,4 @@
-"""Keep the history of Klaviyo's catalog bulk jobs in a SQL warehouse."""
+"""Keep the history of Klaviyo's bulk jobs in a SQL warehouse."""
 
 from __future__ import annotations
 

@@ -72,13 +72,18 @@ class RevisionError(SettingError):
 
 
 class KeyRefusedError(KlaviyoJobsError):
-    """Klaviyo answered 401 or 403: the key is wrong, or lacks the scope `catalogs:read`."""
+    """Klaviyo answered 401 or 403: the key is wrong, or lacks a scope."""
 
     exit_code = 3
 
     def __init__(self, message: str, *, status: int, data: str | None = None, next_step: str | None = None) -> None:
         super().__init__(message, data=data, next_step=next_step)
         self.status = status
+
+    @property
+    def is_of_scope(self) -> bool:
+        """Whether the key is right, and may read other things."""
+        return self.status == 403
 
 
 class ApiError(KlaviyoJobsError):

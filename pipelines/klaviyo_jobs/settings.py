@@ -7,6 +7,7 @@ Out:    `Settings`, checked; API keys leave it as `ApiKey`, which never shows it
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import os
 import re
@@ -26,13 +27,14 @@ from klaviyo_jobs.forms import Names, Seconds, Share, given, names_of, read_seco
 from klaviyo_jobs.keys import ApiKey, key_of
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.memory import MemoryBounds, parse_memory_limit
-from klaviyo_jobs.model.kinds import ENTITIES, KINDS, JobKind
+from klaviyo_jobs.model.kinds import DEFAULT_KINDS, INCLUDED, KINDS, JobKind
 from klaviyo_jobs.model.revisions import DEFAULT_REVISION, lifetime_of
 from klaviyo_jobs.places import path_of
 
 DEFAULT_BASE_URL: Final = "https://a.klaviyo.com"
 DEFAULT_ACCOUNT: Final = "default"
 DEFAULT_INCLUDE: Final = ("categories",)
+_ALL_KINDS: Final = "all"
 
 # Whoever knows one of these can use it.
 SECRET_URLS: Final = ("ping_url", "check_ping_url", "webhook_url")
@@ -56,6 +58,7 @@ class Settings(BaseConfiguration):
     revision: str = DEFAULT_REVISION
     kinds: Names | None = None
     include: Names | None = None
+    import_error_payloads: bool = False
     warehouse: str = "warehouse.duckdb"
     warehouse_wait_seconds: Seconds = 10.0
     progress_seconds: Seconds = 10.0
@@ -316,22 +319,31 @@ def resolve_keys(
 
 
 def select_kinds(names: Iterable[str] | None) -> list[JobKind]:
-    """Return the job kinds of *names* in the order of `KINDS`, all nine for None; SettingError if one is unknown."""
-    wanted = list(names) if names is not None else list(KINDS)
+    """
+    Return the job kinds of *names* in the order of `KINDS`; the nine of catalogs for None.
+
+    Args:
+        names: Kinds, shell patterns such as `profile-*`, or `all`.
+    Raises:
+        SettingError: There is no such kind, or none that a pattern fits.
+    """
+    wanted = list(names) if names is not None else list(DEFAULT_KINDS)
     if not wanted:
         raise SettingError(
             "`kinds` is empty: a run would read nothing.",
             data="nothing was read or written.",
-            next_step=f"name some of {', '.join(KINDS)}, or remove the setting to read all.",
+            next_step=f"name some of {', '.join(KINDS)}, or remove the setting to read those of catalogs.",
         )
-    _refuse_unknown("job kind", "kinds", wanted, KINDS)
-    return [kind for kind in KINDS.values() if kind.name in wanted]
+    patterns = ["*" if name == _ALL_KINDS else name for name in wanted]
+    unknown = [name for name, pattern in zip(wanted, patterns, strict=True) if not fnmatch.filter(KINDS, pattern)]
+    _refuse_unknown("job kind", "kinds", unknown, (*KINDS, _ALL_KINDS))
+    return [kind for kind in KINDS.values() if any(fnmatch.fnmatchcase(kind.name, each) for each in patterns)]
 
 
 def select_relationships(names: Iterable[str] | None) -> frozenset[str]:
     """Return the relationships whose resources are read with the details; SettingError if one is unknown."""
     wanted = list(names) if names is not None else list(DEFAULT_INCLUDE)
-    _refuse_unknown("relationship", "include", wanted, [entity.plural for entity in ENTITIES])
+    _refuse_unknown("relationship", "include", wanted, INCLUDED)
     return frozenset(wanted)
 
 

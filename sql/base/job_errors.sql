@@ -54,7 +54,7 @@ comment on view klaviyo.job_errors is
 comment on column klaviyo.job_errors.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_errors.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.job_errors.job_id is
 'Klaviyo''s id of the job.';
 comment on column klaviyo.job_errors.position is

@@ -32,7 +32,10 @@ joined as (
         linkages.job_kind,
         linkages.job_id,
         linkages.position,
-        kinds.relationship,
+        coalesce(
+            kinds.relationship,
+            case linkages.related_type when 'list' then 'lists' when 'segment' then 'segments' end
+        ) as relationship,
         linkages.related_type,
         linkages.related_id,
         case
@@ -54,17 +57,17 @@ joined as (
 select * from joined;
 
 comment on view klaviyo.job_linkages is
-'One row per resource that a bulk job lists: those that succeeded so far; failed ones stand in job_errors.';
+'One row per resource that a bulk job lists: those that succeeded so far, or of a profile job its lists and segments.';
 comment on column klaviyo.job_linkages.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_linkages.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.job_linkages.job_id is
 'Klaviyo''s id of the job.';
 comment on column klaviyo.job_linkages.position is
 'Place of the resource in the job''s list.';
 comment on column klaviyo.job_linkages.relationship is
-'Name of the list: items, variants or categories.';
+'Name of the relationship: items, variants, categories, coupon-codes, lists or segments.';
 comment on column klaviyo.job_linkages.related_type is
 'Klaviyo''s type of the resource, e.g. catalog-item.';
 comment on column klaviyo.job_linkages.related_id is

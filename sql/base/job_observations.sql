@@ -20,7 +20,8 @@ renamed as (
         failed_count,
         error_count,
         linkage_count,
-        run_id
+        run_id,
+        skipped_count
     from observations
 )
 
@@ -31,7 +32,7 @@ comment on view klaviyo.job_observations is
 comment on column klaviyo.job_observations.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_observations.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.job_observations.job_id is
 'Klaviyo''s id of the job.';
 comment on column klaviyo.job_observations.observed_at_utc is
@@ -50,3 +51,5 @@ comment on column klaviyo.job_observations.linkage_count is
 'Related resources the job listed.';
 comment on column klaviyo.job_observations.run_id is
 'The run that saw the change.';
+comment on column klaviyo.job_observations.skipped_count is
+'Profiles that a suppression had passed over; null in jobs of other kinds.';

@@ -2,6 +2,8 @@
 -- Grain:  one row per (account, job_kind, job_id).
 -- Reads:  klaviyo_raw.jobs, klaviyo_raw.job_observations, klaviyo.reporting_offsets, klaviyo.job_kinds.
 -- Units:  counts are operations, shares run 0 to 1, times are naive UTC.
+-- Rule:   what a suppression skipped is neither completed nor failed: it is a part of the total, so of the whole of
+--         failed_share, and a job of which the rest was done has succeeded.
 -- Nulls:  failed_share of a job without operations; duration_seconds of a job of which completed_at is not known, or
 --         lies before its creation; ended_at_utc of a job in progress.
 create or replace view klaviyo.jobs as
@@ -65,7 +67,7 @@ seen_ends as (
 ),
 
 -- Past its expiry, seven days after its creation, nobody will ever hear of a job again: it is in progress no more,
--- whether a run saw it vanish or not.
+-- whether a run saw it vanish or not. Jobs of some kinds do not expire.
 ending as (
     select
         undated.*,
@@ -76,9 +78,16 @@ ending as (
                 )
             when
                 undated.vanished_at is not null
-                or coalesce(undated.expires_at, undated.created_at + interval '7 days') <= current_timestamp
+                or coalesce(
+                    undated.expires_at,
+                    case when coalesce(kinds.does_expire, true) then undated.created_at + interval '7 days' end
+                ) <= current_timestamp
                 then least(
-                    undated.vanished_at, coalesce(undated.expires_at, undated.created_at + interval '7 days')
+                    undated.vanished_at,
+                    coalesce(
+                        undated.expires_at,
+                        case when coalesce(kinds.does_expire, true) then undated.created_at + interval '7 days' end
+                    )
                 )
         end at time zone 'UTC' as ended_at_utc
     from undated
@@ -87,6 +96,7 @@ ending as (
             undated.account = seen_ends.account
             and undated.job_kind = seen_ends.job_kind
             and undated.job_id = seen_ends.job_id
+    left join klaviyo.job_kinds as kinds on undated.job_kind = kinds.job_kind
 ),
 
 ended as (
@@ -110,13 +120,16 @@ renamed as (
         created_at at time zone 'UTC' as created_at_utc,
         completed_at at time zone 'UTC' as completed_at_utc,
         expires_at at time zone 'UTC' as expires_at_utc,
+        started_at at time zone 'UTC' as started_at_utc,
         ended_at_utc,
         total_count,
         completed_count,
         failed_count,
+        skipped_count,
         -- A count that is absent is 0 by the vendor's own default; but the errors are there to be counted.
         greatest(coalesce(completed_count, 0), 0) as operations_completed,
         greatest(coalesce(failed_count, error_count, 0), 0) as operations_failed,
+        greatest(coalesce(skipped_count, 0), 0) as operations_skipped,
         error_count,
         linkage_count,
         first_seen_at at time zone 'UTC' as first_seen_at_utc,
@@ -147,7 +160,8 @@ judged as (
             when
                 renamed.total_count > 0
                 and renamed.completed_count is not null
-                and renamed.operations_completed + renamed.operations_failed < renamed.total_count
+                and renamed.operations_completed + renamed.operations_failed + renamed.operations_skipped
+                < renamed.total_count
                 then 'incomplete'
             when renamed.operations_failed > 0 and renamed.completed_count = 0 then 'failed'
             when renamed.operations_failed > 0 then 'partly_failed'
@@ -181,7 +195,10 @@ judged as (
         renamed.ended_at_utc,
         renamed.ended_on,
         renamed.operations_completed,
-        renamed.operations_failed
+        renamed.operations_failed,
+        renamed.skipped_count,
+        renamed.operations_skipped,
+        renamed.started_at_utc
     from renamed
     left join klaviyo.job_kinds as kinds on renamed.job_kind = kinds.job_kind
 )
@@ -193,13 +210,13 @@ comment on view klaviyo.jobs is
 comment on column klaviyo.jobs.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.jobs.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.jobs.job_id is
 'Klaviyo''s id of the job; unique within account and job_kind.';
 comment on column klaviyo.jobs.entity is
-'What the job works on: item, variant or category.';
+'What the job works on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.jobs.operation is
-'What the job does to it: create, update or delete.';
+'What the job does to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.jobs.status is
 'Status in Klaviyo''s words: queued, processing, complete or cancelled.';
 comment on column klaviyo.jobs.outcome is
@@ -211,7 +228,7 @@ comment on column klaviyo.jobs.created_at_utc is
 comment on column klaviyo.jobs.completed_at_utc is
 'When the job ended, UTC; null until then.';
 comment on column klaviyo.jobs.expires_at_utc is
-'When Klaviyo forgets the job, UTC: seven days after its creation.';
+'When Klaviyo forgets the job, UTC: seven days after its creation; null of a kind that does not expire.';
 comment on column klaviyo.jobs.total_count is
 'Operations to be processed.';
 comment on column klaviyo.jobs.completed_count is
@@ -248,3 +265,9 @@ comment on column klaviyo.jobs.operations_completed is
 'Operations that succeeded: completed_count, 0 if that is absent.';
 comment on column klaviyo.jobs.operations_failed is
 'Operations that failed: failed_count, or the number of errors if that is absent.';
+comment on column klaviyo.jobs.skipped_count is
+'Profiles that a suppression passed over, neither completed nor failed; null in jobs of other kinds.';
+comment on column klaviyo.jobs.operations_skipped is
+'Operations that were passed over: skipped_count, 0 if that is absent.';
+comment on column klaviyo.jobs.started_at_utc is
+'When Klaviyo began with the job, UTC; told of imports of profiles only.';

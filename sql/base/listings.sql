@@ -37,7 +37,7 @@ comment on view klaviyo.listings is
 comment on column klaviyo.listings.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.listings.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.listings.run_id is
 'The run that read the listing.';
 comment on column klaviyo.listings.started_at_utc is

@@ -31,7 +31,7 @@ comment on view klaviyo.rejected_records is
 comment on column klaviyo.rejected_records.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.rejected_records.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.rejected_records.record_hash is
 'Hash of the record, and of the job that it is a part of.';
 comment on column klaviyo.rejected_records.endpoint is

@@ -71,7 +71,7 @@ comment on view klaviyo.listing_periods is
 comment on column klaviyo.listing_periods.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.listing_periods.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.listing_periods.known_from_utc is
 'Seven days before the first complete listing of the period, UTC.';
 comment on column klaviyo.listing_periods.known_until_utc is

@@ -1,4 +1,4 @@
--- klaviyo.entity_history: what bulk jobs did to an item, a variant or a category, one after the other.
+-- klaviyo.entity_history: what bulk jobs did to an item, a variant, a category or a coupon code, one after the other.
 -- Grain:  one row per (account, job_kind, job_id, result, position).
 -- Reads:  klaviyo_raw.job_linkages, klaviyo_raw.job_errors, klaviyo_raw.jobs, klaviyo.job_kinds.
 -- Times:  at_utc is the creation of the job: nobody is told when an operation was done.
@@ -6,10 +6,17 @@
 --         each success that lists it (there is one, unless a job lists it twice), and one for its errors in a job.
 -- Nulls:  external_id of an id that holds none; detail of a success, and of an error without; at_utc if the job is
 --         missing.
--- Left out: errors that do not name the resource that failed.
+-- Left out: errors that do not name the resource that failed; the lists and segments that jobs on profiles are about,
+--         which are no results.
 -- Hint:   a filter on related_id reaches both tables; there is a row for each resource of each job.
 create or replace view klaviyo.entity_history as
 with
+
+others as (
+    select job_kind
+    from klaviyo.job_kinds
+    where not lists_results
+),
 
 results as (
     select
@@ -21,6 +28,7 @@ results as (
         'succeeded' as result,
         null as detail
     from klaviyo_raw.job_linkages
+    where job_kind not in (select others.job_kind from others)
 
     union all
 
@@ -63,7 +71,7 @@ joined as (
 select * from joined;
 
 comment on view klaviyo.entity_history is
-'One row per item, variant or category and job that named it: what the job did to it, and whether it succeeded.';
+'One row per resource and bulk job that named it: what the job did to it, and whether it succeeded.';
 comment on column klaviyo.entity_history.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.entity_history.related_type is
@@ -75,11 +83,11 @@ comment on column klaviyo.entity_history.external_id is
 comment on column klaviyo.entity_history.at_utc is
 'When the job was created, UTC.';
 comment on column klaviyo.entity_history.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.entity_history.job_id is
 'Klaviyo''s id of the job.';
 comment on column klaviyo.entity_history.entity is
-'What the job works on: item, variant or category.';
+'What the job works on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.entity_history.operation is
 'What it was to do: create, update or delete.';
 comment on column klaviyo.entity_history.result is

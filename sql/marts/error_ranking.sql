@@ -55,11 +55,11 @@ comment on view klaviyo.error_ranking is
 comment on column klaviyo.error_ranking.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.error_ranking.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.error_ranking.entity is
-'What the jobs work on: item, variant or category.';
+'What the jobs work on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.error_ranking.operation is
-'What they do to it: create, update or delete.';
+'What they do to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.error_ranking.fingerprint is
 'The message (detail, else title, else code) with ? for each id, number and quoted value.';
 comment on column klaviyo.error_ranking.code is

@@ -1,4 +1,4 @@
--- klaviyo.failing_entities: which items, variants and categories failed, and which later job repaired it.
+-- klaviyo.failing_entities: which items, variants, categories and coupon codes failed, and which later job repaired it.
 -- Grain:  one row per (account, related_type, related_id); job_kind is that of its last failed job.
 -- Reads:  klaviyo.job_errors, klaviyo.jobs, klaviyo.job_kinds, and klaviyo_raw.job_linkages: the view on it looks up a
 --         job for each row.
@@ -78,7 +78,7 @@ successes as (
         linkages.job_kind,
         linkages.job_id
     from klaviyo_raw.job_linkages as linkages
-    inner join klaviyo.job_kinds as kinds on linkages.job_kind = kinds.job_kind
+    inner join klaviyo.job_kinds as kinds on linkages.job_kind = kinds.job_kind and kinds.lists_results
     inner join failures
         on
             linkages.account = failures.account
@@ -179,7 +179,7 @@ judged as (
 select * from judged;
 
 comment on view klaviyo.failing_entities is
-'One row per item, variant or category that failed in a bulk job: how often, and whether it was repaired since.';
+'One row per resource that failed in a bulk job: how often it failed, and whether it was repaired since.';
 comment on column klaviyo.failing_entities.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.failing_entities.job_kind is

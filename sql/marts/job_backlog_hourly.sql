@@ -215,11 +215,11 @@ comment on view klaviyo.job_backlog_hourly is
 comment on column klaviyo.job_backlog_hourly.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_backlog_hourly.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.job_backlog_hourly.entity is
-'What the jobs work on: item, variant or category.';
+'What the jobs work on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.job_backlog_hourly.operation is
-'What they do to it: create, update or delete.';
+'What they do to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.job_backlog_hourly.hour_utc is
 'First moment of the hour, UTC; not a full hour where the clocks of the reporting time zone are not.';
 comment on column klaviyo.job_backlog_hourly.day is

@@ -4,6 +4,7 @@
 -- Units:  jobs and operations, which add up; failed_share (0 to 1) does not. Over several rows it is
 --         sum(operations_failed) / nullif(sum(operations_total), 0)
 -- Nulls:  failed_share of a day without operations.
+-- Rule:   what suppressions skipped is a part of operations_total, and has not failed.
 -- Left out: cancelled jobs from all but jobs_cancelled, vanished ones from all but jobs_vanished;
 --         the operations of a job whose total is null, zero or negative, as they are a share of nothing.
 create or replace view klaviyo.job_failure_rates_daily as
@@ -19,7 +20,9 @@ ended as (
         case when outcome not in ('cancelled', 'vanished') and total_count > 0 then total_count else 0 end
             as operations_total,
         case when outcome not in ('cancelled', 'vanished') and total_count > 0 then operations_failed else 0 end
-            as operations_failed
+            as operations_failed,
+        case when outcome not in ('cancelled', 'vanished') and total_count > 0 then operations_skipped else 0 end
+            as operations_skipped
     from klaviyo.jobs
     where ended_on is not null
 
@@ -32,7 +35,8 @@ ended as (
         null as outcome,
         0 as is_complete,
         0 as operations_total,
-        0 as operations_failed
+        0 as operations_failed,
+        0 as operations_skipped
     from klaviyo.known_days
 ),
 
@@ -48,7 +52,8 @@ days as (
         count(case when outcome = 'incomplete' then 1 end) as jobs_incomplete,
         count(case when outcome = 'vanished' then 1 end) as jobs_vanished,
         cast(sum(operations_total) as bigint) as operations_total,
-        cast(sum(operations_failed) as bigint) as operations_failed
+        cast(sum(operations_failed) as bigint) as operations_failed,
+        cast(sum(operations_skipped) as bigint) as operations_skipped
     from ended
     group by account, job_kind, day
 ),
@@ -68,7 +73,8 @@ weighted as (
         days.jobs_vanished,
         days.operations_total,
         days.operations_failed,
-        cast(days.operations_failed as double) / nullif(days.operations_total, 0) as failed_share
+        cast(days.operations_failed as double) / nullif(days.operations_total, 0) as failed_share,
+        days.operations_skipped
     from days
     left join klaviyo.job_kinds as kinds on days.job_kind = kinds.job_kind
 )
@@ -80,11 +86,11 @@ comment on view klaviyo.job_failure_rates_daily is
 comment on column klaviyo.job_failure_rates_daily.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_failure_rates_daily.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.job_failure_rates_daily.entity is
-'What the jobs work on: item, variant or category.';
+'What the jobs work on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.job_failure_rates_daily.operation is
-'What they do to it: create, update or delete.';
+'What they do to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.job_failure_rates_daily.day is
 'Day on which jobs ended, in the reporting time zone.';
 comment on column klaviyo.job_failure_rates_daily.jobs_complete is
@@ -105,3 +111,5 @@ comment on column klaviyo.job_failure_rates_daily.operations_failed is
 'Operations of the complete jobs that failed.';
 comment on column klaviyo.job_failure_rates_daily.failed_share is
 'operations_failed / operations_total; null if there were none. Never average it: sum both columns first.';
+comment on column klaviyo.job_failure_rates_daily.operations_skipped is
+'Operations of the complete jobs that suppressions passed over: part of operations_total, and not failed.';

@@ -65,11 +65,11 @@ comment on view klaviyo.job_latency_daily is
 comment on column klaviyo.job_latency_daily.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_latency_daily.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.job_latency_daily.entity is
-'What the jobs work on: item, variant or category.';
+'What the jobs work on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.job_latency_daily.operation is
-'What they do to it: create, update or delete.';
+'What they do to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.job_latency_daily.day is
 'Day on which jobs ended, in the reporting time zone.';
 comment on column klaviyo.job_latency_daily.jobs_finished is

@@ -24,7 +24,8 @@ looks as (
         observed_at_utc,
         status,
         coalesce(completed_count, 0) as completed_count,
-        coalesce(failed_count, 0) as failed_count
+        coalesce(failed_count, 0) as failed_count,
+        coalesce(skipped_count, 0) as skipped_count
     from observations
 ),
 
@@ -37,10 +38,12 @@ paired as (
         status,
         completed_count,
         failed_count,
+        skipped_count,
         lag(observed_at_utc) over job_history as previous_utc,
         -- Without lag's own default: DuckDB 2.0 forgets it in a view that an older DuckDB has stored.
         coalesce(lag(completed_count) over job_history, 0) as previous_completed_count,
-        coalesce(lag(failed_count) over job_history, 0) as previous_failed_count
+        coalesce(lag(failed_count) over job_history, 0) as previous_failed_count,
+        coalesce(lag(skipped_count) over job_history, 0) as previous_skipped_count
     from looks
     window job_history as (partition by account, job_kind, job_id order by observed_at_utc)
 ),
@@ -58,7 +61,8 @@ spans as (
         case when jobs.is_finished then jobs.completed_at_utc end as completed_at_utc,
         coalesce(paired.previous_utc, jobs.created_at_utc) as since_utc,
         paired.completed_count - paired.previous_completed_count as operations_completed,
-        paired.failed_count - paired.previous_failed_count as operations_failed
+        paired.failed_count - paired.previous_failed_count as operations_failed,
+        paired.skipped_count - paired.previous_skipped_count as operations_skipped
     from paired
     left join jobs
         on
@@ -94,9 +98,10 @@ rated as (
         operations_completed,
         operations_failed,
         case
-            when operations_completed >= 0 and operations_failed >= 0
-                then (operations_completed + operations_failed) / nullif(seconds, 0)
-        end as operations_per_second
+            when operations_completed >= 0 and operations_failed >= 0 and operations_skipped >= 0
+                then (operations_completed + operations_failed + operations_skipped) / nullif(seconds, 0)
+        end as operations_per_second,
+        operations_skipped
     from timed
 )
 
@@ -107,11 +112,11 @@ comment on view klaviyo.job_progress is
 comment on column klaviyo.job_progress.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_progress.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.job_progress.entity is
-'What the jobs work on: item, variant or category.';
+'What the jobs work on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.job_progress.operation is
-'What they do to it: create, update or delete.';
+'What they do to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.job_progress.job_id is
 'Klaviyo''s id of the job.';
 comment on column klaviyo.job_progress.observed_at_utc is
@@ -127,4 +132,6 @@ comment on column klaviyo.job_progress.operations_completed is
 comment on column klaviyo.job_progress.operations_failed is
 'Operations that failed in between.';
 comment on column klaviyo.job_progress.operations_per_second is
-'Both together, per second; null if a count went back.';
+'All together, skipped ones too, per second; null if a count went back.';
+comment on column klaviyo.job_progress.operations_skipped is
+'Operations that were passed over in between, neither completed nor failed.';

@@ -16,7 +16,8 @@ events as (
         0 as jobs_finished,
         0 as jobs_vanished,
         0 as operations_completed,
-        0 as operations_failed
+        0 as operations_failed,
+        0 as operations_skipped
     from klaviyo.jobs
     where created_on is not null
 
@@ -31,7 +32,8 @@ events as (
         case when is_finished then 1 else 0 end as jobs_finished,
         case when is_finished then 0 else 1 end as jobs_vanished,
         case when is_finished then operations_completed else 0 end as operations_completed,
-        case when is_finished then operations_failed else 0 end as operations_failed
+        case when is_finished then operations_failed else 0 end as operations_failed,
+        case when is_finished then operations_skipped else 0 end as operations_skipped
     from klaviyo.jobs
     where ended_on is not null
 
@@ -46,7 +48,8 @@ events as (
         0 as jobs_finished,
         0 as jobs_vanished,
         0 as operations_completed,
-        0 as operations_failed
+        0 as operations_failed,
+        0 as operations_skipped
     from klaviyo.known_days
 ),
 
@@ -60,7 +63,8 @@ days as (
         cast(sum(jobs_finished) as bigint) as jobs_finished,
         cast(sum(jobs_vanished) as bigint) as jobs_vanished,
         cast(sum(operations_completed) as bigint) as operations_completed,
-        cast(sum(operations_failed) as bigint) as operations_failed
+        cast(sum(operations_failed) as bigint) as operations_failed,
+        cast(sum(operations_skipped) as bigint) as operations_skipped
     from events
     group by account, job_kind, day
 ),
@@ -77,7 +81,8 @@ joined as (
         days.jobs_finished,
         days.jobs_vanished,
         days.operations_completed,
-        days.operations_failed
+        days.operations_failed,
+        days.operations_skipped
     from days
     left join klaviyo.job_kinds as kinds on days.job_kind = kinds.job_kind
 )
@@ -89,11 +94,11 @@ comment on view klaviyo.job_throughput_daily is
 comment on column klaviyo.job_throughput_daily.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_throughput_daily.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.job_throughput_daily.entity is
-'What the jobs work on: item, variant or category.';
+'What the jobs work on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.job_throughput_daily.operation is
-'What they do to it: create, update or delete.';
+'What they do to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.job_throughput_daily.day is
 'Day in the reporting time zone.';
 comment on column klaviyo.job_throughput_daily.jobs_created is
@@ -108,3 +113,5 @@ comment on column klaviyo.job_throughput_daily.operations_completed is
 'Operations that succeeded in the jobs that ended on the day.';
 comment on column klaviyo.job_throughput_daily.operations_failed is
 'Operations that failed in the jobs that ended on the day.';
+comment on column klaviyo.job_throughput_daily.operations_skipped is
+'Operations that suppressions passed over in the jobs that ended on the day; neither completed nor failed.';

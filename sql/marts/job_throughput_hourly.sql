@@ -19,7 +19,8 @@ moments as (
         0 as jobs_finished,
         0 as jobs_vanished,
         0 as operations_completed,
-        0 as operations_failed
+        0 as operations_failed,
+        0 as operations_skipped
     from klaviyo.jobs
     where created_on is not null
 
@@ -35,7 +36,8 @@ moments as (
         case when is_finished then 1 else 0 end as jobs_finished,
         case when is_finished then 0 else 1 end as jobs_vanished,
         case when is_finished then operations_completed else 0 end as operations_completed,
-        case when is_finished then operations_failed else 0 end as operations_failed
+        case when is_finished then operations_failed else 0 end as operations_failed,
+        case when is_finished then operations_skipped else 0 end as operations_skipped
     from klaviyo.jobs
     where ended_on is not null
 ),
@@ -55,7 +57,8 @@ events as (
         moments.jobs_finished,
         moments.jobs_vanished,
         moments.operations_completed,
-        moments.operations_failed
+        moments.operations_failed,
+        moments.operations_skipped
     from moments
     inner join klaviyo.reporting_offsets as offsets
         on moments.at_utc >= offsets.from_utc and moments.at_utc < offsets.until_utc
@@ -73,7 +76,8 @@ events as (
         0 as jobs_finished,
         0 as jobs_vanished,
         0 as operations_completed,
-        0 as operations_failed
+        0 as operations_failed,
+        0 as operations_skipped
     from klaviyo.known_hours
 ),
 
@@ -89,7 +93,8 @@ hours as (
         cast(sum(jobs_finished) as bigint) as jobs_finished,
         cast(sum(jobs_vanished) as bigint) as jobs_vanished,
         cast(sum(operations_completed) as bigint) as operations_completed,
-        cast(sum(operations_failed) as bigint) as operations_failed
+        cast(sum(operations_failed) as bigint) as operations_failed,
+        cast(sum(operations_skipped) as bigint) as operations_skipped
     from events
     group by account, job_kind, hour_utc, day, hour
 ),
@@ -108,7 +113,8 @@ joined as (
         hours.jobs_finished,
         hours.jobs_vanished,
         hours.operations_completed,
-        hours.operations_failed
+        hours.operations_failed,
+        hours.operations_skipped
     from hours
     left join klaviyo.job_kinds as kinds on hours.job_kind = kinds.job_kind
 )
@@ -120,11 +126,11 @@ comment on view klaviyo.job_throughput_hourly is
 comment on column klaviyo.job_throughput_hourly.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.job_throughput_hourly.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.job_throughput_hourly.entity is
-'What the jobs work on: item, variant or category.';
+'What the jobs work on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.job_throughput_hourly.operation is
-'What they do to it: create, update or delete.';
+'What they do to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.job_throughput_hourly.hour_utc is
 'First moment of the hour, UTC; not a full hour where the clocks of the reporting time zone are not.';
 comment on column klaviyo.job_throughput_hourly.day is
@@ -143,3 +149,5 @@ comment on column klaviyo.job_throughput_hourly.operations_completed is
 'Operations that succeeded in the jobs that ended in the hour.';
 comment on column klaviyo.job_throughput_hourly.operations_failed is
 'Operations that failed in the jobs that ended in the hour.';
+comment on column klaviyo.job_throughput_hourly.operations_skipped is
+'Operations that suppressions passed over in the jobs that ended in the hour; neither completed nor failed.';

@@ -68,11 +68,11 @@ comment on view klaviyo.jobs_in_progress is
 comment on column klaviyo.jobs_in_progress.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.jobs_in_progress.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.jobs_in_progress.entity is
-'What the jobs work on: item, variant or category.';
+'What the jobs work on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.jobs_in_progress.operation is
-'What they do to it: create, update or delete.';
+'What they do to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.jobs_in_progress.jobs_in_progress is
 'Jobs that had not finished when they were last read.';
 comment on column klaviyo.jobs_in_progress.limit_count is

@@ -68,11 +68,11 @@ comment on view klaviyo.listing_coverage is
 comment on column klaviyo.listing_coverage.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.listing_coverage.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.listing_coverage.entity is
-'What the jobs work on: item, variant or category.';
+'What the jobs work on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.listing_coverage.operation is
-'What they do to it: create, update or delete.';
+'What they do to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.listing_coverage.day is
 'A day in the reporting time zone.';
 comment on column klaviyo.listing_coverage.is_known is

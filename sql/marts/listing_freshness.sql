@@ -41,11 +41,11 @@ comment on view klaviyo.listing_freshness is
 comment on column klaviyo.listing_freshness.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.listing_freshness.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.listing_freshness.entity is
-'What the jobs work on: item, variant or category.';
+'What the jobs work on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.listing_freshness.operation is
-'What they do to it: create, update or delete.';
+'What they do to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.listing_freshness.last_complete_at_utc is
 'When a run last read the listing to its last page, UTC.';
 comment on column klaviyo.listing_freshness.age_seconds is

@@ -59,11 +59,11 @@ comment on view klaviyo.stuck_jobs is
 comment on column klaviyo.stuck_jobs.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.stuck_jobs.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.stuck_jobs.entity is
-'What the jobs work on: item, variant or category.';
+'What the jobs work on: item, variant, category, coupon-code or profile.';
 comment on column klaviyo.stuck_jobs.operation is
-'What they do to it: create, update or delete.';
+'What they do to it: create, update, delete, import, suppress or unsuppress.';
 comment on column klaviyo.stuck_jobs.job_id is
 'Klaviyo''s id of the job.';
 comment on column klaviyo.stuck_jobs.status is

@@ -78,6 +78,6 @@ comment on view klaviyo.known_days is
 comment on column klaviyo.known_days.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.known_days.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.known_days.day is
 'A day in the reporting time zone.';

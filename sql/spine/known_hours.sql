@@ -88,7 +88,7 @@ comment on view klaviyo.known_hours is
 comment on column klaviyo.known_hours.account is
 'Label of the Klaviyo account in the settings.';
 comment on column klaviyo.known_hours.job_kind is
-'Which of the nine kinds of bulk job, e.g. item-create.';
+'Which of the thirteen kinds of bulk job, e.g. item-create.';
 comment on column klaviyo.known_hours.hour_utc is
 'First moment of the hour, UTC; not a full hour where the clocks of the reporting time zone are not.';
 comment on column klaviyo.known_hours.day is

@@ -306,7 +306,7 @@ def test_leaving_off_in_the_middle_stops_reading(sandbox: Sandbox) -> None:
 
     pages = iter_pages(client_of(sandbox), KIND, Meter())
     next(pages)
-    pages.close()  # type: ignore[attr-defined]
+    pages.close()
 
     assert len(sandbox.requests) <= 2
 

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from klaviyo_jobs import __version__
 from klaviyo_jobs.cli.app import app
-from klaviyo_jobs.model.kinds import KINDS
+from klaviyo_jobs.model.kinds import DEFAULT_KINDS, KINDS
 from klaviyo_sandbox import Fault, Job, JobError, Sandbox, related_id
 from support.loads import NOW, Load, Warehouse
 from support.processes import ENVIRONMENT, assert_failed, assert_no_key, command, settings
@@ -98,7 +98,7 @@ def test_the_demo_runs_in_an_empty_folder_and_again(tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     assert "Throughput by day, from klaviyo.job_throughput_daily" in first.stdout
     assert "Failure rates by kind, from klaviyo.job_failure_rates_daily" in first.stdout
-    assert all(kind in first.stdout for kind in KINDS)
+    assert all(kind in first.stdout for kind in DEFAULT_KINDS)
     with duckdb.connect(str(tmp_path / "demo.duckdb"), read_only=True) as connection:
         [(jobs,)] = connection.execute("select count(*) from klaviyo.jobs").fetchall()
     assert f" {jobs} jobs listed, {jobs} new or changed" in first.stdout

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from klaviyo_jobs.cli.render import outcome_object
 from klaviyo_jobs.errors import StatusError
-from klaviyo_jobs.extract.listing import ListingCounts, ListingOutcome
+from klaviyo_jobs.extract.outcomes import ListingCounts, ListingOutcome
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.model.tables import LISTINGS
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from klaviyo_jobs.extract.listing import ListingOutcome
 from klaviyo_jobs.extract.loads import Loads
+from klaviyo_jobs.extract.outcomes import ListingOutcome
 from klaviyo_jobs.extract.source import build_listings
 from klaviyo_sandbox import Fault, Sandbox
 from support.jobs import finished
@@ -32,7 +32,7 @@ def test_a_listing_that_is_left_off_waits_for_nothing_and_disturbs_no_other(sand
 
     wait_until(has_asked)
     others = loads.iter_rows([read_on])
-    next(others)
+    next(others, None)
 
     with ends_within(1):
         rows.close()  # type: ignore[attr-defined]

@@ -60,6 +60,8 @@ def picked(rows: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
         ("categories", ("account", "category_id")),
         ("items", ("account", "item_id")),
         ("variants", ("account", "variant_id")),
+        ("coupon_codes", ("account", "coupon_code_id")),
+        ("lists", ("account", "list_id")),
     ],
 )
 def test_a_table_is_known_by_a_natural_key_that_is_never_null(name: str, key: tuple[str, ...]) -> None:
@@ -70,11 +72,11 @@ def test_a_table_is_known_by_a_natural_key_that_is_never_null(name: str, key: tu
     assert {field.name for field in table.schema if not field.nullable} == set(key)
 
 
-def test_there_are_nine_tables() -> None:
+def test_there_are_eleven_tables() -> None:
     """What a warehouse holds, besides dlt's own."""
     assert list(TABLES) == [
         *("jobs", "job_errors", "job_linkages", "job_observations", "listings", "rejected_records"),
-        *("items", "variants", "categories"),
+        *("items", "variants", "categories", "coupon_codes", "lists"),
     ]
 
 
@@ -159,6 +161,9 @@ def test_a_job_is_one_row_with_the_counts_of_its_children() -> None:
         "last_changed_at": READ_AT,
         "vanished_at": None,
         "detail_read_at": READ_AT,
+        "started_at": None,
+        "skipped_count": None,
+        "errors_read_at": None,
         "content_hash": content_hash(job_of(record)),
         "listed_hash": hash_of(raw(record)),
         "api_revision": "2026-07-15",
@@ -182,7 +187,13 @@ def test_errors_keep_their_positions() -> None:
     rows = rows_of_jobs(ORIGIN, [seen(job_of(record))])["job_errors"]
 
     assert rows.schema == TABLES["job_errors"].schema
-    shared = {"account": "shop_eu", "job_kind": "item-create", "job_id": "J1", "run_id": "1795168800.1"}
+    shared = {
+        "account": "shop_eu",
+        "job_kind": "item-create",
+        "job_id": "J1",
+        "run_id": "1795168800.1",
+        "original_payload": None,
+    }
     assert rows.to_pylist() == [
         {
             **shared,
@@ -271,6 +282,7 @@ def test_only_observed_jobs_leave_an_observation() -> None:
             "total_count": 9,
             "completed_count": 1,
             "failed_count": 3,
+            "skipped_count": None,
             "error_count": 0,
             "linkage_count": 0,
             "run_id": "1795168800.1",

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from klaviyo_jobs.model.kinds import ENTITIES, KINDS
+from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.model.records import Parsed, Resource
 from support.builders import (
     faults_of,
@@ -73,7 +73,7 @@ def test_an_included_item_is_read_column_by_column() -> None:
 
     assert parsed.resources == [
         Resource(
-            entity=ENTITIES[0],
+            entity=KINDS["item-create"].entity,
             resource_id="R1",
             columns={
                 "external_id": "MUG",
@@ -117,7 +117,7 @@ def test_an_included_category_is_read() -> None:
 
     assert parsed.resources == [
         Resource(
-            entity=ENTITIES[2],
+            entity=KINDS["category-create"].entity,
             resource_id="R1",
             columns={"external_id": "SALE", "name": "Sale", "updated_at": utc("2026-02-03T04:05:06.700Z")},
             extra=None,

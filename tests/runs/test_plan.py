@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from klaviyo_jobs.errors import KeyRefusedError
-from klaviyo_jobs.extract.listing import ListingOutcome
+from klaviyo_jobs.extract.outcomes import ListingOutcome
 from klaviyo_jobs.extract.source import build_listings
 from klaviyo_jobs.runs.plan import plan_run
 from klaviyo_sandbox import Job, RawJob, Sandbox

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
-from klaviyo_sandbox import JobError, Sandbox
+from klaviyo_sandbox import KINDS, Job, JobError, Sandbox
 from support.loads import Warehouse
 
 
@@ -17,15 +17,24 @@ def expected_jobs(sandbox: Sandbox, kind: str) -> list[tuple[Any, ...]]:
             job.status,
             job.created_at,
             job.completed_at,
-            job.created_at + dt.timedelta(days=7),
-            job.total_count,
-            job.completed_count,
-            job.failed_count,
-            len(job.errors or ()),
-            len(job.related_ids or ()),
+            job.expires_at,
+            *(job.attributes().get(f"{name}_count") for name in ("total", "completed", "failed", "skipped")),
+            len(_errors_of(job)),
+            len(_related_of(job)),
         )
         for job in sandbox.expected(kind)
     )
+
+
+def _errors_of(job: Job) -> Sequence[JobError | dict[str, Any]]:
+    """What the API shows of its errors, be they an attribute or a list of their own."""
+    kind = KINDS[job.kind]
+    return job.errors or () if "errors" in kind.fields or kind.has_own_errors else ()
+
+
+def _related_of(job: Job) -> list[str]:
+    """What its relationships hold, one after the other."""
+    return [each for relationship in KINDS[job.kind].relationships for each in job.related(relationship.name) or ()]
 
 
 def loaded_jobs(warehouse: Warehouse, kind: str) -> list[tuple[Any, ...]]:
@@ -33,7 +42,7 @@ def loaded_jobs(warehouse: Warehouse, kind: str) -> list[tuple[Any, ...]]:
     return warehouse.rows(
         """
         select job_id, status, created_at, completed_at, expires_at, total_count, completed_count, failed_count,
-            error_count, linkage_count
+            skipped_count, error_count, linkage_count
         from klaviyo_raw.jobs where job_kind = ? order by job_id
         """,
         kind,
@@ -42,10 +51,12 @@ def loaded_jobs(warehouse: Warehouse, kind: str) -> list[tuple[Any, ...]]:
 
 def expected_errors(sandbox: Sandbox, kind: str) -> list[tuple[Any, ...]]:
     """Every error the API holds of *kind*, with its place in its job."""
+    inline = "errors" in KINDS[kind].fields
     return sorted(
-        (job.id, position, error.id, error.code, error.title, error.detail, error.related_id)
+        # Only an error that is an attribute of its job names the resource.
+        (job.id, position, error.id, error.code, error.title, error.detail, error.related_id if inline else None)
         for job in sandbox.expected(kind)
-        for position, error in enumerate(job.errors or ())
+        for position, error in enumerate(_errors_of(job))
         if isinstance(error, JobError)
     )
 
@@ -66,7 +77,7 @@ def expected_linkages(sandbox: Sandbox, kind: str) -> list[tuple[Any, ...]]:
     return sorted(
         (job.id, position, linkage)
         for job in sandbox.expected(kind)
-        for position, linkage in enumerate(job.related_ids or ())
+        for position, linkage in enumerate(_related_of(job))
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from klaviyo_jobs.errors import ApiError
-from klaviyo_jobs.extract.listing import ListingOutcome
+from klaviyo_jobs.extract.outcomes import ListingOutcome
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.runs.run import RunSummary
 from support.builders import job_object

@@ -39,10 +39,11 @@ COPIES: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
             "total_count": 1,
             "completed_count": 2,
             "failed_count": 3,
+            "skipped_count": 6,
             "error_count": 4,
             "linkage_count": 5,
         },
-        ("default", "item-create", "J1", "2026-07-15 10:00:00", "processing", 1, 2, 3, 4, 5, "R1"),
+        ("default", "item-create", "J1", "2026-07-15 10:00:00", "processing", 1, 2, 3, 4, 5, "R1", 6),
     ),
     (
         "rejected_records",

@@ -7,9 +7,18 @@ from support.views import Warehouse
 def test_the_view_says_what_the_program_knows_of_kinds(warehouse: Warehouse) -> None:
     """One table of facts: what the views join is what runs read."""
     assert warehouse.rows(
-        "select job_kind, entity, operation, relationship, resource_type from klaviyo.job_kinds order by 1"
+        "select job_kind, entity, operation, relationship, resource_type, lists_results, does_expire "
+        "from klaviyo.job_kinds order by 1"
     ) == sorted(
-        (name, kind.entity.name, kind.operation, kind.entity.plural, kind.entity.resource_type)
+        (
+            name,
+            kind.entity.name,
+            kind.operation,
+            kind.relationships[0].plural if len(kind.relationships) == 1 else None,
+            kind.entity.resource_type,
+            kind.relationships == (kind.entity,),
+            kind.expires,
+        )
         for name, kind in KINDS.items()
     )
 

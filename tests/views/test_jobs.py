@@ -37,6 +37,7 @@ def test_a_job_comes_with_its_raw_columns_renamed_and_in_utc(warehouse: Warehous
             *("2026-07-15 10:00:30", "2026-07-15 11:00:00", None),
             *("2026-07-15", "2026-07-15", 0, 2),
             *("2026-07-15 10:01:30.250001", "2026-07-15", 3, 1),
+            *(None, 0, None),
         )
     ]
 

@@ -16,6 +16,7 @@ import pendulum
 
 from klaviyo_jobs.api.body import first_detail, printable
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, RevisionError, StatusError
+from klaviyo_jobs.model.kinds import JobKind, kinds_of_scopes
 from klaviyo_jobs.model.revisions import DEFAULT_REVISION
 
 # What a server says of what it cannot do, and not of how it fares: 501 Not Implemented, 505 HTTP Version Not Supported.
@@ -68,13 +69,14 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> FailedAt
 
 
 def error_of(
-    where: str, status: int, body: bytes, *, account: str, base_url: str, revision: str
+    where: str, status: int, body: bytes, *, kind: JobKind, account: str, base_url: str, revision: str
 ) -> KlaviyoJobsError | None:
     """
     Return what an answer means that no retry can change, or None for a 200.
 
     Args:
         where: What was being read, e.g. `item-create, page 4`.
+        kind: What it is a part of.
         account: Whose key was sent.
         revision: The one that was asked for.
     """
@@ -82,10 +84,15 @@ def error_of(
         return None
     detail = first_detail(body)
     if status in (401, 403):
+        scopes = f"the scope{'s' if len(kind.scopes) > 1 else ''} {' and '.join(kind.scopes)}"
+        # What a key may not do says nothing of what it may do.
+        of_scope = [each.name for each in kinds_of_scopes(kind.scopes)] if status == 403 else []
+        needing = f" for {', '.join(of_scope)}, which take {scopes}" if of_scope else ""
         return KeyRefusedError(
-            f"Klaviyo refused the key of account {account!r} ({status}{detail}).",
-            data="nothing of this account was read after that; what was read before is loaded.",
-            next_step="set a private key that has the scope catalogs:read "
+            f"Klaviyo refused the key of account {account!r} ({status}{detail}){needing}.",
+            data=f"nothing of {'these kinds' if of_scope else 'this account'} was read after that; "
+            "what was read before is loaded.",
+            next_step=f"set a private key that has {scopes} "
             "(SOURCES__KLAVIYO_JOBS__API_KEY, or the account's entry in `accounts`).",
             status=status,
         )

@@ -96,7 +96,8 @@ class _Findings:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.has_answered = False
-        self.refusal: KeyRefusedError | None = None
+        # For all kinds, or for those that need the same scopes.
+        self.refusals: dict[tuple[str, ...] | None, KeyRefusedError] = {}
         # Rate classes that the API has closed for longer than this run may wait.
         self.closed: dict[RateLimit, UnavailableError] = {}
 
@@ -215,7 +216,7 @@ class Client:
             try:
                 received = self._send(url, params, self._budgets[kind.rate_limit], blanks=blanks)
                 self._heed_limits(kind, received)
-                return self._read(where, received, decode)
+                return self._read(where, kind, received, decode)
             except FailedAttemptError as failure:
                 wait = self._wait_before_retry(where, kind, attempt, failure)
                 if failure.is_throttled:
@@ -227,7 +228,8 @@ class Client:
 
     def _raise_known(self, kind: JobKind) -> None:
         """Raise what an earlier request has found out, if this one could find nothing else."""
-        found = self._findings.refusal or self._findings.closed.get(kind.rate_limit)
+        refusals = self._findings.refusals
+        found = refusals.get(None) or refusals.get(kind.scopes) or self._findings.closed.get(kind.rate_limit)
         if found is not None:
             raise found
 
@@ -277,7 +279,7 @@ class Client:
         if retry_after is not None and retry_after <= self.network.max_wait_seconds:
             budget.pause(retry_after)
 
-    def _read(self, where: str, received: _Received, decode: Callable[[bytes], T]) -> Answer[T]:
+    def _read(self, where: str, kind: JobKind, received: _Received, decode: Callable[[bytes], T]) -> Answer[T]:
         """Return what a good answer holds; FailedAttemptError or an error of ours for any other."""
         failure = failure_of(received.status, received.headers, received.body)
         if failure is not None:
@@ -286,12 +288,13 @@ class Client:
             where,
             received.status,
             received.body,
+            kind=kind,
             account=self.account,
             base_url=self.base_url,
             revision=self.revision,
         )
         if error is not None:
-            raise self._remembered(error)
+            raise self._remembered(error, kind)
         try:
             answer = Answer(decode_leniently(received.body, decode), received.received_at, received.headers)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as undecodable:
@@ -313,15 +316,16 @@ class Client:
         self._findings.has_answered = True
         return answer
 
-    def _remembered(self, error: KlaviyoJobsError) -> KlaviyoJobsError:
-        """Return *error*; a refusal of the key is said once, and is the same for all requests."""
+    def _remembered(self, error: KlaviyoJobsError, kind: JobKind) -> KlaviyoJobsError:
+        """Return *error*; a refusal is said once, and is the same for all requests that need what the key lacks."""
         if not isinstance(error, KeyRefusedError):
             return error
+        needed = kind.scopes if error.is_of_scope else None
         with self._findings.lock:
-            if self._findings.refusal is None:
-                self._findings.refusal = error
+            if needed not in self._findings.refusals:
+                self._findings.refusals[needed] = error
                 LOGGER.warning("%s: %s", self.account, error.headline)
-            return self._findings.refusal
+            return self._findings.refusals[needed]
 
     def _wait_before_retry(self, where: str, kind: JobKind, attempt: int, failure: FailedAttemptError) -> float:
         """Return how long to wait before the next attempt; UnavailableError if there is to be none."""

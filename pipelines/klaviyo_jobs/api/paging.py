@@ -5,12 +5,12 @@ In:     a job kind from `kinds`, and how long a list may be, from `values`.
 Out:    pages in the order served; `data` holds the JSON of each resource object, untouched.
 Ends:   when `links.next` is absent, null or empty. An empty page is not an end.
         A cursor that is refused starts it again, once.
-Source: Klaviyo API, revision 2026-07-15, "Get Bulk Create Catalog Items Jobs" and its eight siblings.
+Source: Klaviyo API, revision 2026-07-15, "Get Bulk Create Catalog Items Jobs" and its twelve siblings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -59,10 +59,28 @@ class Page:
     received_at: pendulum.DateTime
 
 
+@dataclass(frozen=True, slots=True)
+class Below:
+    """
+    A paged list below a listing: that of the errors of one job.
+
+    Attributes:
+        path: Where it is.
+        name: What messages call it.
+        params: What its first page is asked for with.
+    """
+
+    path: str
+    name: str
+    params: Mapping[str, str]
+
+
 _decode_page = msgspec.json.Decoder(PageBody).decode
 
 
-def iter_pages(client: Client, kind: JobKind, meter: Meter) -> Iterator[Page]:
+def iter_pages(
+    client: Client, kind: JobKind, meter: Meter, below: Below | None = None, *, is_ahead: bool = True
+) -> Generator[Page]:
     """
     Yield every page of the listing of *kind*, first to last.
 
@@ -72,23 +90,29 @@ def iter_pages(client: Client, kind: JobKind, meter: Meter) -> Iterator[Page]:
         client: Sends one request; has already waited and retried where that could help.
         kind: Whose listing to read.
         meter: Counts the requests.
+        below: The list to read instead.
+        is_ahead: Whether the next page is asked for before the caller wants it.
     Yields:
         Pages numbered from 1, each with 0 to 100 resource objects.
     Raises:
         PagingError: `links.next` repeats an earlier link, leads to another origin, or the pages do not end.
         ApiError, KeyRefusedError, RevisionError, ClosedError: As `Client.fetch`.
     """
-    url = client.base_url + kind.list_path
+    name = below.name if below else kind.name
+    first = client.base_url + (below.path if below else kind.list_path)
+    url = first
     followed: set[str] = set()
 
     def fetch(number: int, link: str) -> Answer[PageBody]:
-        return client.fetch(f"{kind.name}, page {number}", link, _decode_page, kind=kind, meter=meter, blanks=False)
+        params = (below.params if below else kind.list_params) if link == first else None
+        where = f"{name}, page {number}"
+        return client.fetch(where, link, _decode_page, kind=kind, meter=meter, params=params or None, blanks=False)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pages-{kind.name}") as ahead:
         # The first page in this thread: most listings have no other, and to start a thread costs more than to read one.
         coming: Callable[[], Answer[PageBody]] | None = partial(fetch, 1, url)
         number = 0
-        may_restart = True
+        may_restart = below is None
         while coming is not None:
             try:
                 answer, coming, number = coming(), None, number + 1
@@ -97,7 +121,7 @@ def iter_pages(client: Client, kind: JobKind, meter: Meter) -> Iterator[Page]:
                     raise
                 # A cursor does not live for ever; jobs read before are recognised when they come again.
                 LOGGER.info("%s/%s: %s The listing starts again.", client.account, kind.name, error.message)
-                may_restart, url, followed = False, client.base_url + kind.list_path, set()
+                may_restart, url, followed = False, first, set()
                 coming = partial(fetch, number + 1, url)
                 continue
             page = Page(number, url, answer.body.data, answer.received_at)
@@ -105,9 +129,10 @@ def iter_pages(client: Client, kind: JobKind, meter: Meter) -> Iterator[Page]:
             problem = None
             if answer.body.links is not None and (link := answer.body.links.next):
                 url = _absolute(link, url)
-                problem = _problem_of_next(client, kind, number, url, followed)
+                problem = _problem_of_next(client, f"{name}, page {number}", number, url, followed)
                 if problem is None:
-                    coming = ahead.submit(fetch, number + 1, url).result
+                    following = partial(fetch, number + 1, url)
+                    coming = ahead.submit(following).result if is_ahead else following
             yield page
             if problem is not None:
                 raise problem
@@ -128,9 +153,9 @@ def _absolute(link: str, page: str) -> str:
         return link
 
 
-def _problem_of_next(client: Client, kind: JobKind, number: int, url: str, followed: set[str]) -> PagingError | None:
-    """Return why the link *url* of page *number* must not be followed, or None."""
-    where = f"{kind.name}, page {number}: links.next"
+def _problem_of_next(client: Client, page: str, number: int, url: str, followed: set[str]) -> PagingError | None:
+    """Return why the link *url* of the page of that *number*, called *page*, must not be followed, or None."""
+    where = f"{page}: links.next"
     data = "the jobs up to this page are loaded; what comes after it is not, and no absence was concluded from it."
     if url in followed:
         return PagingError(

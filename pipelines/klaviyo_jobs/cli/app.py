@@ -42,7 +42,7 @@ _OBJECTS_A_COLLECTION: Final = 50_000
 
 app = typer.Typer(
     name="klaviyo-jobs",
-    help="Keep the history of Klaviyo's catalog bulk jobs in a SQL warehouse.",
+    help="Keep the history of Klaviyo's bulk jobs in a SQL warehouse.",
     no_args_is_help=True,
     # Tracebacks that show local variables would show keys.
     pretty_exceptions_enable=False,
@@ -122,7 +122,7 @@ def _options(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help=_QUIET_HELP)] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help=_VERBOSE_HELP)] = False,
 ) -> None:
-    """Keep the history of Klaviyo's catalog bulk jobs in a SQL warehouse."""
+    """Keep the history of Klaviyo's bulk jobs in a SQL warehouse."""
 
 
 app.command("run", cls=_LoggedCommand)(run_command)

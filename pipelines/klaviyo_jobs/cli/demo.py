@@ -21,7 +21,7 @@ from klaviyo_jobs.cli.console import out, print_tables
 from klaviyo_jobs.cli.progress import show_progress
 from klaviyo_jobs.errors import KlaviyoJobsError
 from klaviyo_jobs.log import LOGGER
-from klaviyo_jobs.model.kinds import KINDS
+from klaviyo_jobs.model.kinds import DEFAULT_KINDS
 from klaviyo_jobs.monitor.report import THROUGHPUT_COLUMNS
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def sandbox_settings(world: str = "demo") -> Iterator[Settings]:
                 accounts={},
                 base_url=ready["base_url"],
                 revision=DEFAULT_REVISION,
-                kinds=list(KINDS),
+                kinds=list(DEFAULT_KINDS),
                 include=list(DEFAULT_INCLUDE),
             )
         finally:

@@ -18,7 +18,7 @@ from klaviyo_jobs.cli.logs import current_step, is_logging_json
 from klaviyo_jobs.log import LOGGER
 
 if TYPE_CHECKING:
-    from klaviyo_jobs.extract.listing import ListingOutcome
+    from klaviyo_jobs.extract.outcomes import ListingOutcome
 
 
 class Progress(StrEnum):

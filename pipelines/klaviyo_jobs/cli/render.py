@@ -13,7 +13,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from klaviyo_jobs.extract.listing import ListingOutcome
+from klaviyo_jobs.extract.outcomes import ListingOutcome
 from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.monitor.report import (
     plain_table,

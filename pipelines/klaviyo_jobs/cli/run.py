@@ -32,7 +32,8 @@ def run_command(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help=f"Read only this kind; repeatable: {', '.join(KINDS)}.  \\[default: all]",
+            help=f"Read only this kind, or those of a pattern (profile-*); repeatable: {', '.join(KINDS)}, or all.  "
+            "\\[default: those of catalogs]",
         ),
     ] = None,
     full_refresh: Annotated[
@@ -125,6 +126,7 @@ def _show_plan(
 ) -> None:
     from klaviyo_jobs.cli.render import outcome_object, render_listings
     from klaviyo_jobs.extract.source import build_listings
+    from klaviyo_jobs.runs.failures import failure_of
     from klaviyo_jobs.runs.plan import least_seconds_of, plan_run
 
     listings = build_listings(settings, labels=labels, full_refresh=full_refresh)
@@ -146,7 +148,7 @@ def _show_plan(
             highlight=False,
             soft_wrap=True,
         )
-    failed = next((outcome.error for outcome in outcomes if outcome.error), None)
+    failed = failure_of(outcomes)
     if failed is not None:
         # Of a run it would say what is loaded.
         failed.data = "nothing was written."

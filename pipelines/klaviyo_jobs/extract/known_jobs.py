@@ -12,11 +12,13 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 import pyarrow as pa
 from dlt import Pipeline
+from dlt.common.schema.typing import LOADS_TABLE_NAME
 from dlt.destinations.exceptions import DatabaseTerminalException
 
 from klaviyo_jobs.errors import WarehouseError
@@ -29,8 +31,9 @@ from klaviyo_jobs.extract.questions import (
     portions_of,
     tuples_of,
 )
+from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.model.records import Observation, time_of
-from klaviyo_jobs.model.tables import JOB_OBSERVATIONS, JOBS, REJECTED_RECORDS, SEEN_RANK, Table
+from klaviyo_jobs.model.tables import JOB_OBSERVATIONS, JOBS, LISTINGS, REJECTED_RECORDS, SEEN_RANK, Table
 
 _OBSERVATION: Final = ", ".join(Observation._fields)
 
@@ -48,6 +51,27 @@ class _StoredListing(NamedTuple):
     job_kind: str
     job_count: int
     moving_count: int
+
+
+@dataclass(slots=True)
+class Frontier:
+    """
+    Up to where a list that comes sorted by creation, newest first, has to be read: beyond, nothing can be news.
+
+    Attributes:
+        known_until: Every job that was created until then is known, in microseconds since 1970; None of a list that was
+            never read to its end.
+        moving: When each known job that had not finished was created, by its id.
+    """
+
+    known_until: int | None = None
+    moving: dict[str, int] = field(default_factory=dict)
+
+    def is_passed(self, created_at: int, seen_ids: AbstractSet[str]) -> bool:
+        """Tell whether all jobs that are not yet seen and were created at *created_at* or before are no news."""
+        if self.known_until is None or created_at > self.known_until:
+            return False
+        return all(job_id in seen_ids for job_id, since in self.moving.items() if since <= created_at)
 
 
 class Recall:
@@ -69,6 +93,7 @@ class Recall:
         self._has_asked = False
         self._stored: dict[ListingKey, _StoredListing] = {}
         self._recent: defaultdict[ListingKey, list[RecentJob]] = defaultdict(list)
+        self._frontiers: defaultdict[ListingKey, Frontier] = defaultdict(Frontier)
 
     @property
     def is_open(self) -> bool:
@@ -105,7 +130,8 @@ class Recall:
     def known_jobs(self, account: str, kind: str) -> KnownJobs:
         """Hand over what is known of one listing's jobs, to be used while the recall is open."""
         key = account, kind
-        return KnownJobs(self._questions, key, self._stored.get(key), self._recent.pop(key, []))
+        frontier = self._frontiers[key] if KINDS[kind].sort else None
+        return KnownJobs(self._questions, key, self._stored.get(key), self._recent.pop(key, []), frontier)
 
     def has_table(self, table: Table) -> bool:
         """Tell whether the warehouse has *table* with all its columns, so that a load does not have to make it."""
@@ -117,8 +143,14 @@ class Recall:
 
         They are those that expire after the newest one was created, whatever the clocks say: a job that has expired is
         no longer listed, and the newest was created before now. Any other is looked up by its id in `find`.
+
+        Of a list that comes sorted only the jobs that may still move are read, and up to when all jobs are known: it is
+        left where nothing else can have changed, and may be of any length.
         """
         kinds = sorted({kind for _, kind in self._listings})
+        whole, in_order = (
+            [kind for kind in kinds if (KINDS[kind].sort is None) == is_whole] for is_whole in (True, False)
+        )
         for accounts in portions_of(sorted({account for account, _ in self._listings})):
             jobs_of_listings = f"""
                 from {self._questions.name(JOBS.name)} as j
@@ -134,17 +166,68 @@ class Recall:
                 *kinds,
             )
             self._stored |= {(row.account, row.job_kind): row for row in map(_StoredListing._make, tuples_of(stored))}
-            recent = self._questions.ask_recent(
-                "j.expires_at is null or j.expires_at > n.created_at",
-                *accounts,
-                *kinds,
-                join=f"""
-                inner join (select account, job_kind, max(created_at) as created_at {jobs_of_listings}) as n
-                    on n.account = j.account and n.job_kind = j.job_kind
-                """,
-            )
-            for job in recent:
-                self._recent[job.account, job.job_kind].append(job)
+            if whole:
+                self._ask_recent(accounts, whole)
+            if in_order:
+                self._ask_frontiers(accounts, in_order)
+
+    def _ask_recent(self, accounts: Sequence[str], kinds: Sequence[str]) -> None:
+        recent = self._questions.ask_recent(
+            "j.expires_at is null or j.expires_at > n.created_at",
+            *accounts,
+            *kinds,
+            join=f"""
+            inner join (
+                select account, job_kind, max(created_at) as created_at
+                from {self._questions.name(JOBS.name)} as j
+                where account in ({marks_of(accounts)}) and job_kind in ({marks_of(kinds)})
+                group by account, job_kind
+            ) as n
+                on n.account = j.account and n.job_kind = j.job_kind
+            """,
+        )
+        for job in recent:
+            self._recent[job.account, job.job_kind].append(job)
+
+    def _ask_frontiers(self, accounts: Sequence[str], kinds: Sequence[str]) -> None:
+        """
+        Read what tells how far the lists of *kinds* have to be read.
+
+        All jobs are known that were created before the newest one that the last whole listing had seen; of one in which
+        some record could not be read, that record is not.
+        """
+        listings = f"account in ({marks_of(accounts)}) and job_kind in ({marks_of(kinds)})"
+        known = self._questions.ask(
+            f"""
+            select j.account, j.job_kind, max(j.created_at) as known_until
+            from {self._questions.name(JOBS.name)} as j
+            inner join (
+                select account, job_kind, max(finished_at) as finished_at
+                from {self._questions.name(LISTINGS.name)} as s
+                inner join {self._questions.name(LOADS_TABLE_NAME)} as l on l.load_id = s.run_id and l.status = 0
+                where {listings} and is_complete and rejected_count = 0
+                group by account, job_kind
+            ) as n
+                on n.account = j.account and n.job_kind = j.job_kind
+            where j.first_seen_at <= n.finished_at
+            group by j.account, j.job_kind
+            """,
+            *accounts,
+            *kinds,
+        )
+        for account, kind, known_until in tuples_of(known):
+            self._frontiers[account, kind].known_until = known_until
+        moving = self._questions.ask(
+            f"""
+            select account, job_kind, job_id, created_at
+            from {self._questions.name(JOBS.name)} as j
+            where {listings} and {MAY_MOVE}
+            """,
+            *accounts,
+            *kinds,
+        )
+        for account, kind, job_id, created_at in tuples_of(moving):
+            self._frontiers[account, kind].moving[job_id] = created_at or 0
 
 
 def _of_earlier_version(lacking: Sequence[str]) -> WarehouseError:
@@ -164,16 +247,23 @@ class KnownJobs:
     """
 
     def __init__(
-        self, questions: Questions, listing: ListingKey, stored: _StoredListing | None, recent: list[RecentJob]
+        self,
+        questions: Questions,
+        listing: ListingKey,
+        stored: _StoredListing | None,
+        recent: list[RecentJob],
+        frontier: Frontier | None = None,
     ) -> None:
         self._questions = questions
         self._listing = listing
+        # Up to where the list has to be read; None if to its end.
+        self.frontier = frontier
         self._is_new = stored is None
         # A job that was cut off while it was loaded, or has vanished since, is to be written again whatever it is.
         self._kept = {
             job.listed_hash: job for job in recent if job.listed_hash and job.is_settled and not job.has_vanished
         }
-        self._moving_ids = {job.job_id for job in recent if job.may_move}
+        self._moving_ids = {job.job_id for job in recent if job.may_move} | set(frontier.moving if frontier else ())
         self._has_others_that_move = stored is not None and stored.moving_count > len(self._moving_ids)
 
     @property

@@ -12,20 +12,22 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
-from typing import Any, Final
-from urllib.parse import quote
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 import pendulum
 import pyarrow as pa
 
-from klaviyo_jobs.api.client import CONNECTIONS, Answer, Client, Meter
+from klaviyo_jobs.api.client import CONNECTIONS, Answer, Client
 from klaviyo_jobs.api.paging import Page, iter_pages
 from klaviyo_jobs.errors import ClosedError, KeyRefusedError, KlaviyoJobsError, StatusError, UnavailableError
+from klaviyo_jobs.extract.details import ErrorsRead, Rest, RestReader
 from klaviyo_jobs.extract.known_jobs import KnownJobs, ListingKey
+from klaviyo_jobs.extract.outcomes import ListingOutcome
 from klaviyo_jobs.extract.pending import Change, Pending
 from klaviyo_jobs.extract.questions import KnownJob
 from klaviyo_jobs.extract.rows import (
@@ -41,8 +43,8 @@ from klaviyo_jobs.extract.rows import (
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.content import hash_of, record_hash
 from klaviyo_jobs.model.kinds import JobKind
-from klaviyo_jobs.model.parse import DetailBody, decode_detail, parse_detail, parse_page
-from klaviyo_jobs.model.records import Fault, Job, Parsed
+from klaviyo_jobs.model.parse import DetailBody, parse_detail, parse_page
+from klaviyo_jobs.model.records import Fault, Job, Parsed, microseconds_of
 from klaviyo_jobs.model.tables import ENTITY_TABLES, JOBS, LISTINGS, REJECTED_RECORDS
 
 # The ledger's row is no Arrow table: to make one in a thread beside others takes a millisecond, like one of all rows.
@@ -61,9 +63,10 @@ class Listing:
 
     Attributes:
         client: Reads the API for the account.
-        kind: Which of the nine listings.
+        kind: Which of the thirteen listings.
         includes: Whether the detail of each new or changed job is read, with its included resources.
         is_full: Whether every job is read again, known or not.
+        keeps_payload: Whether what an import was sent is asked for with its errors, and kept: personal data.
         reporting_timezone: The zone whose days jobs are created and completed on.
     """
 
@@ -71,65 +74,13 @@ class Listing:
     kind: JobKind
     includes: bool
     is_full: bool = False
+    keeps_payload: bool = False
     reporting_timezone: str = "UTC"
 
     @property
     def key(self) -> ListingKey:
         """The account's label and the kind's name, by which the warehouse knows the listing's jobs."""
         return self.client.account, self.kind.name
-
-
-@dataclass(slots=True)
-class ListingCounts(Meter):
-    """
-    What one listing counts. Every public field, those of `Meter` included, is a column of `klaviyo_raw.listings`.
-
-    Attributes:
-        page_count: Pages read.
-        job_count: Jobs that they showed.
-        changed_count: Jobs among them that were new or changed.
-        detail_count: Details read; in a dry run, those that a run would read.
-        rejected_count: Records that could not be read.
-    """
-
-    page_count: int = 0
-    job_count: int = 0
-    changed_count: int = 0
-    detail_count: int = 0
-    rejected_count: int = 0
-
-
-_COUNTS: Final = [name for name in LISTINGS.schema.names if name in {each.name for each in fields(ListingCounts)}]
-
-
-@dataclass(slots=True, kw_only=True)
-class ListingOutcome(ListingCounts):
-    """
-    How one listing goes or went: what it counts, and what else there is to tell.
-
-    Attributes:
-        unmodelled: Names of members that no column models; their values are in the columns `extra`.
-        error: What ended it early, or kept it from reading details.
-    """
-
-    account: str
-    kind: JobKind
-    is_complete: bool = False
-    unmodelled: set[str] = field(default_factory=set)
-    error: KlaviyoJobsError | None = None
-
-    @property
-    def name(self) -> str:
-        """The listing's name in messages and logs, e.g. `default/item-create`."""
-        return f"{self.account}/{self.kind.name}"
-
-    def columns(self) -> dict[str, Any]:
-        """Return the outcome in columns of `klaviyo_raw.listings`, which are the members of its JSON object too."""
-        return {
-            "is_complete": self.is_complete,
-            **{name: getattr(self, name) for name in _COUNTS},
-            "error": self.error.headline if self.error else None,
-        }
 
 
 class ListingReader:
@@ -158,7 +109,18 @@ class ListingReader:
         self._may_conclude_absence = True
         self._outage: KlaviyoJobsError | None = None
         self._odd_detail_count = 0
+        # How far back a list in order has come, and what of that tells where it may be left.
+        self._last: int | None = None
+        self._oldest: int | None = None
+        self._frontier = None if listing.is_full else known.frontier
         self.outcome = ListingOutcome(account=listing.client.account, kind=listing.kind)
+        self._rest = RestReader(
+            listing.client,
+            listing.kind,
+            self.outcome,
+            includes=listing.includes,
+            keeps_payload=listing.keeps_payload,
+        )
 
     def iter_batches(self) -> Generator[Batch]:
         """
@@ -169,7 +131,7 @@ class ListingReader:
         """
         started_at = pendulum.now("UTC")
         try:
-            if self._includes:
+            if self._rest.reads_anything:
                 yield from self._iter_with_details()
             else:
                 yield from self._iter_listed()
@@ -190,31 +152,50 @@ class ListingReader:
     def count_changes(self) -> None:
         """Read the pages only and count in `outcome` what a run would read and write; no detail is read."""
         try:
-            for page in iter_pages(self._client, self._kind, self.outcome):
-                changes = self._changes_on(page)
-                self.outcome.detail_count += len(changes) if self._includes else 0
+            for changes in self._iter_changes():
+                self.outcome.detail_count += sum(self._rest.calls_for(change.job) for change in changes)
             self.outcome.is_complete = True
         except ClosedError:
             raise
         except KlaviyoJobsError as error:
             self.outcome.error = error
 
+    def _iter_changes(self) -> Iterator[list[Change]]:
+        """
+        Yield what is new or changed, page by page.
+
+        A list that comes in order is left after a page without news, if no job beyond it can have changed.
+        """
+        pages = iter_pages(self._client, self._kind, self.outcome, is_ahead=self._frontier is None)
+        with closing(pages):
+            for page in pages:
+                changes = self._changes_on(page)
+                yield changes
+                if not changes and self._is_passed():
+                    return
+
+    def _is_passed(self) -> bool:
+        """Tell whether what lies beyond the page read last can be no news."""
+        if self._frontier is None or self._oldest is None:
+            return False
+        return self._frontier.is_passed(self._oldest, self._seen_ids)
+
     def _iter_listed(self) -> Iterator[Batch]:
-        for page in iter_pages(self._client, self._kind, self.outcome):
-            for change in self._changes_on(page):
+        for changes in self._iter_changes():
+            for change in changes:
                 self._add(change)
             if self._pending.is_full():
                 yield self._flush()
 
     def _iter_with_details(self) -> Iterator[Batch]:
         """Read details while the listing goes on, a bounded number at once, and keep the order of the listing."""
-        under_way: deque[tuple[Change, Future[Answer[DetailBody]]]] = deque()
+        under_way: deque[tuple[Change, Future[Rest]]] = deque()
         threads = min(CONNECTIONS, 1 + int(self._client.limit_of(self._kind).burst * _ANSWER_SECONDS))
         with ThreadPoolExecutor(threads, thread_name_prefix=f"details-{self._kind.name}") as pool:
             try:
-                for page in iter_pages(self._client, self._kind, self.outcome):
-                    for change in self._changes_on(page):
-                        under_way.append((change, pool.submit(self._fetch_detail, change.job.job_id)))
+                for changes in self._iter_changes():
+                    for change in changes:
+                        under_way.append((change, pool.submit(self._fetch_rest, change.job)))
                         if len(under_way) > 2 * threads:
                             self._finish(*under_way.popleft())
                         if self._pending.is_full():
@@ -230,15 +211,17 @@ class ListingReader:
         to_parse = [(index, self._client.blank(raw)) for index, raw in new]
         parsed = parse_page(self._kind, to_parse)
         # A record that cannot be read may be any job.
-        self._may_conclude_absence &= len(parsed.jobs) == len(to_parse)
+        is_whole = len(parsed.jobs) == len(to_parse)
+        self._may_conclude_absence &= is_whole
+        self._keep_order(parsed.jobs, is_whole=is_whole)
         # The list may move while it is read, and show a job twice: the last counts.
         jobs = {job.job_id: job for job in parsed.jobs}
         known = self._known.find(list(jobs))
         changed = [job for job in jobs.values() if self._is_news(job, known.get(job.job_id))]
         # What cannot be read of a job that has not changed was rejected when it was read.
         to_write = {None, *(job.job_id for job in changed)}
-        parsed.faults = [fault for fault in parsed.faults if fault.job_id in to_write]
-        self._keep_faults(parsed, f"{self._kind.list_path} (page {page.number})")
+        faults = [fault for fault in parsed.faults if fault.job_id in to_write]
+        self._keep_faults(faults, f"{self._kind.list_path} (page {page.number})", parsed.unmodelled)
         self._seen_ids.update(jobs)
         self.outcome.page_count = page.number
         self.outcome.job_count = len(self._seen_ids)
@@ -256,6 +239,18 @@ class ListingReader:
         }
         self._changes |= changes
         return list(changes.values())
+
+    def _keep_order(self, jobs: Sequence[Job], *, is_whole: bool) -> None:
+        """Note how far back a list in order has come; one that is out of order is read to its end."""
+        if self._frontier is None:
+            return
+        created = [] if self._last is None else [self._last]
+        created += [microseconds_of(job.created_at) or 0 for job in jobs]
+        if created != sorted(created, reverse=True):
+            self._frontier = None
+        self._last = created[-1] if created else None
+        # Beside a record that cannot be read, nothing tells what is beyond.
+        self._oldest = self._last if is_whole else None
 
     def _is_kept(self, raw: msgspec.Raw) -> bool:
         """Tell by its bytes whether the warehouse has the job as it is, and note that it was seen."""
@@ -278,29 +273,18 @@ class ListingReader:
         """Tell whether the warehouse knows the job as it is, so that there is nothing to read or write."""
         if self._is_full or known is None or not known.is_settled or known.has_vanished:
             return False
-        return known.is_same(job) and not (self._includes and known.detail_read_at is None)
+        return known.is_same(job) and not self._rest.is_lacking(job, known)
 
-    def _fetch_detail(self, job_id: str) -> Answer[DetailBody]:
-        """Read one detail, unless the API has gone away before: it is no better for the next."""
+    def _fetch_rest(self, job: Job) -> Rest:
+        """Read the rest of one job, unless the API has gone away before: it is no better for the next."""
         if self._outage is not None:
             raise self._outage
-        return self._client.fetch(
-            f"{self._kind.name}, job {job_id}",
-            self._detail_path(job_id),
-            decode_detail,
-            kind=self._kind,
-            meter=self.outcome,
-            params={"include": self._kind.entity.plural},
-        )
+        return self._rest.fetch(job)
 
-    def _detail_path(self, job_id: str) -> str:
-        return f"{self._kind.list_path}/{quote(job_id, safe='')}"
-
-    def _finish(self, change: Change, detail: Future[Answer[DetailBody]]) -> None:
-        """Take the detail's word for the job, or the listing's where the detail cannot be had."""
-        job_id = change.job.job_id
+    def _finish(self, change: Change, rest: Future[Rest]) -> None:
+        """Take the detail's word for the job, or the listing's where the detail cannot be had, and its errors."""
         try:
-            answer = detail.result()
+            read = rest.result()
         except ClosedError:
             return  # nobody takes what is read any more
         except StatusError as error:
@@ -315,33 +299,48 @@ class ListingReader:
                 self._outage = error
             self.outcome.error = self.outcome.error or error
         else:
-            self.outcome.detail_count += 1
-            parsed = parse_detail(self._kind, answer.body)
-            if parsed.jobs and parsed.jobs[0].job_id != job_id:
-                found = Fault(
-                    "$.data.id", f"expected {job_id!r}, found {parsed.jobs[0].job_id!r}", bytes(answer.body.data)
-                )
-                parsed = Parsed(faults=[found])
-            else:
-                change.detail_read_at = answer.received_at
-            self._keep_faults(parsed, self._detail_path(job_id))
-            if parsed.jobs:
-                [job] = parsed.jobs
-                # By the listing's bytes only if the listing showed what the detail says.
-                job.listed_hash = change.job.listed_hash if job.content_hash == change.job.content_hash else None
-                change.job, change.read_at = job, answer.received_at
-            for resource in parsed.resources:
-                self._pending.add_resource(job_id, resource)
+            if read.detail is not None:
+                self._take_detail(change, read.detail)
+            self._take_errors(change, read.errors)
         self._add(change)
+
+    def _take_detail(self, change: Change, answer: Answer[DetailBody]) -> None:
+        job_id = change.job.job_id
+        self.outcome.detail_count += 1
+        parsed = parse_detail(self._kind, answer.body, change.job)
+        if parsed.jobs and parsed.jobs[0].job_id != job_id:
+            found = Fault("$.data.id", f"expected {job_id!r}, found {parsed.jobs[0].job_id!r}", bytes(answer.body.data))
+            parsed = Parsed(faults=[found])
+        else:
+            change.detail_read_at = answer.received_at
+        self._keep_faults(parsed.faults, self._rest.detail_path(job_id), parsed.unmodelled)
+        if parsed.jobs:
+            [job] = parsed.jobs
+            # By the listing's bytes only if the listing showed what the detail says.
+            job.listed_hash = change.job.listed_hash if job.content_hash == change.job.content_hash else None
+            change.job, change.read_at = job, answer.received_at
+        for resource in parsed.resources:
+            self._pending.add_resource(job_id, resource)
+
+    def _take_errors(self, change: Change, read: ErrorsRead | None) -> None:
+        """Take the errors that are a list of their own; a job that none were read of has none."""
+        job = change.job
+        if read is not None:
+            self.outcome.detail_count += read.page_count
+            job.errors, job.unread_error_count = read.errors, len(read.faults)
+            change.errors_read_at = read.read_at
+            for endpoint, fault in read.faults:
+                self._keep_faults([fault], endpoint)
+        job.errors_are_known = True
 
     def _add(self, change: Change) -> None:
         """Take a change in, unless the job was handed on while the detail of its later state was read."""
         if change.job.job_id not in self._written_ids:
             self._pending.add(change.seen())
 
-    def _keep_faults(self, parsed: Parsed, endpoint: str) -> None:
-        self.outcome.unmodelled |= parsed.unmodelled
-        for fault in parsed.faults:
+    def _keep_faults(self, faults: Iterable[Fault], endpoint: str, unmodelled: Iterable[str] = ()) -> None:
+        self.outcome.unmodelled.update(unmodelled)
+        for fault in faults:
             key = record_hash(fault)
             if key not in self._rejected_hashes:
                 self._rejected_hashes.add(key)
@@ -355,8 +354,8 @@ class ListingReader:
         for job_id in pending.seen:
             del self._changes[job_id]
         batch = rows_of_jobs(self._context, list(pending.seen.values()), pending.superseded)
-        if pending.resources:
-            table = ENTITY_TABLES[self._kind.entity.plural]
+        if pending.resources and (included := self._kind.included) is not None:
+            table = ENTITY_TABLES[included.table_name]
             ranks = self._known.find_ranks(table, list(pending.resources))
             # Not behind what is stored: an older job's read must not undo a newer one's.
             newest = [

@@ -23,7 +23,8 @@ from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.extract.items import DataItemWithMeta
 
 from klaviyo_jobs.extract.known_jobs import Recall
-from klaviyo_jobs.extract.listing import Batch, Listing, ListingOutcome, ListingReader
+from klaviyo_jobs.extract.listing import Batch, Listing, ListingReader
+from klaviyo_jobs.extract.outcomes import ListingOutcome
 from klaviyo_jobs.extract.prefetch import FEEDS_AT_ONCE, prefetch, round_robin
 from klaviyo_jobs.extract.rows import Row, RowContext, rows_of_listings
 from klaviyo_jobs.model.tables import LISTINGS, SEEN_RANK, TABLES, TOMBSTONE, Table

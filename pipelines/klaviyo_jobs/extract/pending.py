@@ -40,11 +40,15 @@ class Change:
     last_observation: Observation | None
     listed_as: str
     detail_read_at: dt.datetime | None = None
+    errors_read_at: dt.datetime | None = None
 
     def seen(self) -> SeenJob:
         """Return what is to be written of the job."""
-        known = self.known
-        is_same = known is not None and known.is_same(self.job)
+        known, job = self.known, self.job
+        is_same = known is not None and known.is_same(job)
+        if known is not None and not job.errors_are_known:
+            job.unread_error_count = known.unread_error_count
+            job.kept_error_count = (known.state.observation.error_count or 0) - known.unread_error_count
         return SeenJob(
             job=self.job,
             read_at=self.read_at,
@@ -52,7 +56,10 @@ class Change:
             last_changed_at=known.last_changed_at if known and is_same else self.read_at,
             # The detail of an unchanged job, read by an earlier run, is still that of the job.
             detail_read_at=self.detail_read_at or (known.detail_read_at if known and is_same else None),
-            is_observed=self.job.observation != self.last_observation,
+            # Of a load that was cut off the errors may be missing.
+            errors_read_at=self.errors_read_at
+            or (known.errors_read_at if known and is_same and known.is_settled else None),
+            is_observed=job.observation != self.last_observation,
         )
 
 

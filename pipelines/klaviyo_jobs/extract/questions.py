@@ -45,6 +45,8 @@ class KnownJob:
         last_changed_at: When a run last saw its state changed.
         has_vanished: Whether it is marked as vanished.
         detail_read_at: When its detail with included resources was last read, if it was.
+        errors_read_at: When the errors that are a list of their own were last read to the end, if they were.
+        unread_error_count: Errors among those counted that have no row.
         is_settled: Whether it arrived in a load that completed.
     """
 
@@ -55,6 +57,8 @@ class KnownJob:
     has_vanished: bool
     detail_read_at: dt.datetime | None
     is_settled: bool
+    errors_read_at: dt.datetime | None = None
+    unread_error_count: int = 0
 
     def is_same(self, job: Job) -> bool:
         """Tell whether *job* is as it was last written."""
@@ -72,7 +76,9 @@ class _StoredJob(NamedTuple):
     total_count: int | None
     completed_count: int | None
     failed_count: int | None
+    skipped_count: int | None
     error_count: int | None
+    unread_error_count: int | None
     linkage_count: int | None
     created_at: int | None
     completed_at: int | None
@@ -80,6 +86,7 @@ class _StoredJob(NamedTuple):
     first_seen_at: int | None
     last_changed_at: int | None
     detail_read_at: int | None
+    errors_read_at: int | None
     has_vanished: int
     is_settled: int
 
@@ -97,6 +104,7 @@ class _StoredJob(NamedTuple):
                     failed_count=self.failed_count,
                     error_count=self.error_count,
                     linkage_count=self.linkage_count,
+                    skipped_count=self.skipped_count,
                 ),
                 (self.created_at, self.completed_at, self.expires_at),
             ),
@@ -105,6 +113,8 @@ class _StoredJob(NamedTuple):
             has_vanished=bool(self.has_vanished),
             detail_read_at=None if self.detail_read_at is None else time_of(self.detail_read_at),
             is_settled=bool(self.is_settled),
+            errors_read_at=None if self.errors_read_at is None else time_of(self.errors_read_at),
+            unread_error_count=self.unread_error_count or 0,
         )
 
 

@@ -65,6 +65,7 @@ class SeenJob:
         first_seen_at: When it was first seen, by this run or an earlier one.
         last_changed_at: When a run last saw its state changed.
         detail_read_at: When its detail with included resources was last read; None if only the listing was.
+        errors_read_at: When the errors that are a list of their own were last read to the end.
         is_observed: Whether its status and counts differ from those of the last observation.
     """
 
@@ -73,6 +74,7 @@ class SeenJob:
     first_seen_at: dt.datetime
     last_changed_at: dt.datetime
     detail_read_at: dt.datetime | None = None
+    errors_read_at: dt.datetime | None = None
     is_observed: bool = True
 
 
@@ -101,11 +103,13 @@ def rows_of_jobs(
             created_at=[job.created_at for job in jobs],
             completed_at=[job.completed_at for job in jobs],
             expires_at=[job.expires_at for job in jobs],
+            started_at=[job.started_at for job in jobs],
             created_on=[day_of(job.created_at, zone) for job in jobs],
             completed_on=[day_of(job.completed_at, zone) for job in jobs],
             total_count=[job.total_count for job in jobs],
             completed_count=[job.completed_count for job in jobs],
             failed_count=[job.failed_count for job in jobs],
+            skipped_count=[job.skipped_count for job in jobs],
             error_count=[job.error_count for job in jobs],
             linkage_count=[job.linkage_count for job in jobs],
             unread_error_count=[job.unread_error_count for job in jobs],
@@ -113,6 +117,7 @@ def rows_of_jobs(
             first_seen_at=[reading.first_seen_at for reading in seen],
             last_changed_at=[reading.last_changed_at for reading in seen],
             detail_read_at=[reading.detail_read_at for reading in seen],
+            errors_read_at=[reading.errors_read_at for reading in seen],
             content_hash=[job.content_hash for job in jobs],
             listed_hash=[job.listed_hash for job in jobs],
             api_revision=context.api_revision,
@@ -132,6 +137,7 @@ def rows_of_jobs(
             total_count=[reading.job.total_count for reading in observed],
             completed_count=[reading.job.completed_count for reading in observed],
             failed_count=[reading.job.failed_count for reading in observed],
+            skipped_count=[reading.job.skipped_count for reading in observed],
             error_count=[reading.job.error_count for reading in observed],
             linkage_count=[reading.job.linkage_count for reading in observed],
             run_id=context.run_id,
@@ -141,7 +147,8 @@ def rows_of_jobs(
 
 def _rows_of_errors(context: RowContext, seen: Sequence[SeenJob]) -> pa.Table:
     pairs = [(reading.job.job_id, error) for reading in seen for error in reading.job.errors]
-    gone = [reading.job.job_id for reading in seen if not reading.job.errors]
+    # Those that could not be read are not gone.
+    gone = [reading.job.job_id for reading in seen if not reading.job.errors and reading.job.errors_are_known]
     rows = _arrow(
         JOB_ERRORS,
         len(pairs),
@@ -157,6 +164,7 @@ def _rows_of_errors(context: RowContext, seen: Sequence[SeenJob]) -> pa.Table:
         source_pointer=[error.source_pointer for _, error in pairs],
         related_id=[error.related_id for _, error in pairs],
         meta=[error.meta for _, error in pairs],
+        original_payload=[error.original_payload for _, error in pairs],
         run_id=context.run_id,
     )
     return _with_tombstones(JOB_ERRORS, context, rows, gone)
@@ -224,7 +232,7 @@ def rows_of_resources(context: RowContext, table: Table, resources: Sequence[tup
 
 def rank_of(job_id: str, resource: Resource) -> str:
     """Return the value of `seen_rank`: of two reads of a resource the later state has the higher one."""
-    updated_at: dt.datetime | None = resource.columns["updated_at"]
+    updated_at: dt.datetime | None = resource.columns.get("updated_at")
     return f"{updated_at.isoformat(timespec='microseconds') if updated_at else ''} {job_id}"
 
 

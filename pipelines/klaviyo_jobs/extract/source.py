@@ -2,7 +2,7 @@
 The dlt source: settings become listings, listings become resources. Reading them is the work of `loads.py`.
 
 In:     settings of the section `sources.klaviyo_jobs`, as arguments or as dlt finds them.
-Out:    resources `item_create_jobs` ... `category_delete_jobs`, one a kind, each over the listings of all accounts.
+Out:    resources `item_create_jobs` ... `profile_unsuppress_jobs`, one a kind, each over the listings of all accounts.
         They fill the tables of the schema `klaviyo_raw` with Arrow tables, so dlt's row normaliser never sees a row.
 """
 
@@ -17,8 +17,10 @@ from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from klaviyo_jobs.api.client import Client
-from klaviyo_jobs.extract.listing import Listing, ListingOutcome
+from klaviyo_jobs.extract.listing import Listing
 from klaviyo_jobs.extract.loads import Loads
+from klaviyo_jobs.extract.outcomes import ListingOutcome
+from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.days import zone_of
 from klaviyo_jobs.model.kinds import JobKind
 from klaviyo_jobs.model.revisions import DEFAULT_REVISION
@@ -45,22 +47,25 @@ def klaviyo_jobs(
     revision: str = DEFAULT_REVISION,
     kinds: Sequence[str] | None = None,
     include: Sequence[str] | None = None,
+    import_error_payloads: bool = False,
     reporting_timezone: str = "UTC",
     labels: Sequence[str] | None = None,
     full_refresh: bool = False,
     outcomes: list[ListingOutcome] | None = None,
 ) -> Iterable[DltResource]:
     """
-    Read a Klaviyo account's catalog bulk jobs, their errors, linkages and included resources.
+    Read a Klaviyo account's bulk jobs, their errors, linkages and included resources.
 
     Args:
-        api_key: Private API key with the scope `catalogs:read`.
+        api_key: Private API key with the scope `catalogs:read`, and those of other kinds that *kinds* names.
         accounts: Label to API key, to read several accounts; instead of *api_key*.
         base_url: The API's address; https, or http on this machine.
         revision: The API revision to ask for.
-        kinds: Job kinds to read, e.g. `["item-create"]`; all nine by default.
+        kinds: Job kinds to read, e.g. `["item-create", "profile-*"]`, or `["all"]`; the nine of catalogs by default.
         include: Relationships whose resources are read from the details of new and changed create and update jobs:
-            `categories` (the default), `items`, `variants`; an empty list reads no details.
+            `categories` (the default), `items`, `variants`, `coupon-codes`, `lists`; an empty list reads no details.
+        import_error_payloads: Ask for the customers' data that imports of profiles could not use, and keep it with
+            their errors.
         reporting_timezone: The zone whose days the columns `created_on` and `completed_on` hold.
         labels: Which of *accounts* to read; all by default.
         full_refresh: Read and write every job that is listed, whatever the warehouse knows; history is kept.
@@ -79,6 +84,7 @@ def klaviyo_jobs(
         revision=revision,
         kinds=None if kinds is None else list(kinds),
         include=None if include is None else list(include),
+        import_error_payloads=import_error_payloads,
         reporting_timezone=reporting_timezone,
     )
     yield from _resources_of(build_listings(asked, labels=labels, full_refresh=full_refresh), outcomes)
@@ -101,6 +107,11 @@ def build_listings(
     wanted = select_kinds(settings.kinds)
     network = read_network_settings()
     zone_of(settings.reporting_timezone)
+    if settings.import_error_payloads and any(kind.payload_field for kind in wanted):
+        LOGGER.warning(
+            "import_error_payloads is set: what imports of profiles could not use is kept with their errors, in the "
+            "warehouse and in every copy of it. It is personal data of your customers."
+        )
     clients = [
         Client(label, key, base_url=base_url, revision=revision, network=network)
         for label, key in resolve_keys(settings.api_key, settings.accounts, labels).items()
@@ -109,8 +120,9 @@ def build_listings(
         Listing(
             client,
             kind,
-            includes=kind.can_include and kind.entity.plural in included,
+            includes=kind.included is not None and kind.included.plural in included,
             is_full=full_refresh,
+            keeps_payload=settings.import_error_payloads,
             reporting_timezone=settings.reporting_timezone,
         )
         for kind in wanted
@@ -121,7 +133,8 @@ def build_listings(
 def tables_of(listings: Iterable[Listing]) -> list[Table]:
     """Return every table that a load of *listings* makes."""
     # The table of categories always: that a kind does not include them now says nothing of the views on them.
-    included = {"categories"} | {each.kind.entity.plural for each in listings if each.includes}
+    entities = [each.kind.included for each in listings if each.includes]
+    included = {"categories"} | {entity.table_name for entity in entities if entity is not None}
     return [table for name, table in TABLES.items() if name not in ENTITY_TABLES or name in included]
 
 

@@ -30,7 +30,7 @@ def hash_of(content: bytes | msgspec.Raw) -> str:
 
 
 def content_hash(job: Job) -> str:
-    """Return the hash of all that is stored of *job*."""
+    """Return the hash of all that is stored of what a listing or a detail says of *job*."""
     errors = [
         (
             error.position,
@@ -57,6 +57,9 @@ def content_hash(job: Job) -> str:
                 # Nearly always 0, 1, 2 ...
                 None if is_whole else list(job.linkage_positions),
                 job.linkages,
+                # Of the kinds that have such only: the hashes of all others are stored, and stay what they are.
+                *(() if job.skipped_count is None else (("skipped", job.skipped_count),)),
+                *(() if job.started_at is None else (("started", microseconds_of(job.started_at)),)),
             )
         )
     )

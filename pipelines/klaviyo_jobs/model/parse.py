@@ -13,7 +13,7 @@ Source: Klaviyo's OpenAPI documents of 2022-10-17, 2023-12-15, 2024-10-15 and 20
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -27,6 +27,7 @@ from klaviyo_jobs.model.records import (
     JobError,
     Linkage,
     Parsed,
+    ParsedErrors,
     Resource,
 )
 from klaviyo_jobs.model.values import (
@@ -38,6 +39,7 @@ from klaviyo_jobs.model.values import (
     encode,
     json_of,
     text_of,
+    without_member,
 )
 
 
@@ -61,26 +63,81 @@ def parse_page(kind: JobKind, data: Iterable[tuple[int, msgspec.Raw]]) -> Parsed
     return parsed
 
 
-def parse_detail(kind: JobKind, body: DetailBody) -> Parsed:
-    """Parse one detail: the job, if it can be read, and every included resource."""
+def parse_detail(kind: JobKind, body: DetailBody, listed: Job | None = None) -> Parsed:
+    """
+    Parse one detail: the job, if it can be read, and every included resource.
+
+    Args:
+        listed: The job as the listing shows it, which tells its creation where the detail leaves that out.
+    """
     parsed = Parsed()
-    _parse_job_into(parsed, kind, body.data, "$.data")
+    _parse_job_into(parsed, kind, body.data, "$.data", listed)
     for index, raw in enumerate(body.included or ()):
+        parse_resource_into(parsed, kind, raw, f"$.included[{index}]")
+    return parsed
+
+
+def parse_resource_into(parsed: Parsed, kind: JobKind, raw: msgspec.Raw, path: str) -> None:
+    """Parse one resource that the detail of a job of *kind* includes."""
+    if (entity := kind.included) is not None:
         try:
-            plain = read_plain_resource(kind.entity, raw, _COLUMNS[kind.entity.name])
-            parsed.resources.append(plain or _parse_resource(kind.entity, raw, f"$.included[{index}]", parsed))
+            plain = read_plain_resource(entity, raw, _COLUMNS[entity.name])
+            parsed.resources.append(plain or _parse_resource(entity, raw, path, parsed))
         except UnreadableError as unreadable:
             parsed.faults.append(_fault_of(unreadable, raw))
+
+
+def parse_import_errors(
+    kind: JobKind, job_id: str, data: Iterable[tuple[int, msgspec.Raw]], *, keeps_payload: bool
+) -> ParsedErrors:
+    """
+    Parse the errors that a job of *kind* has in a list of their own, each given with its place in that list.
+
+    Of their attributes only those are kept that were asked for, and what cannot be read is kept without the payload:
+    it is personal data, which an answer may hold whatever was asked for.
+
+    Args:
+        keeps_payload: Whether the payload was asked for.
+    """
+    parsed = ParsedErrors()
+    payload = kind.payload_field
+    for position, original in data:
+        raw = original if payload is None or keeps_payload else without_member(original, payload)
+        try:
+            parsed.errors.append(_parse_import_error(kind, position, raw, keeps_payload=keeps_payload))
+        except UnreadableError as unreadable:
+            parsed.faults.append(_fault_of(unreadable, raw, job_id))
     return parsed
+
+
+def _parse_import_error(kind: JobKind, position: int, raw: msgspec.Raw, *, keeps_payload: bool) -> JobError:
+    top = JsonObject(raw, f"$.data[{position}]")
+    attributes = top.object("attributes")
+    source = attributes.value("source") or None  # an empty object may come as an empty list
+    pointer = source.get("pointer") if isinstance(source, dict) else source
+    payload = kind.payload_field if keeps_payload else None
+    return JobError(
+        position=position,
+        error_id=top.text("id"),
+        code=attributes.text("code"),
+        title=attributes.text("title"),
+        detail=attributes.text("detail"),
+        source_pointer=text_of(pointer, f"{attributes.path}.source.pointer"),
+        related_id=None,
+        meta=None,
+        original_payload=attributes.json(payload) if payload else None,
+    )
 
 
 def _fault_of(unreadable: UnreadableError, raw: msgspec.Raw, job_id: str | None = None) -> Fault:
     return Fault(unreadable.path, unreadable.reason, bytes(raw), job_id)
 
 
-def _parse_job_into(parsed: Parsed, kind: JobKind, raw: msgspec.Raw, path: str) -> Job | None:
+def _parse_job_into(
+    parsed: Parsed, kind: JobKind, raw: msgspec.Raw, path: str, listed: Job | None = None
+) -> Job | None:
     try:
-        job = read_plain(kind, raw) or _parse_job(kind, raw, path, parsed)
+        job = read_plain(kind, raw) or _parse_job(kind, raw, path, parsed, listed)
     except UnreadableError as unreadable:
         parsed.faults.append(_fault_of(unreadable, raw))
         return None
@@ -89,7 +146,7 @@ def _parse_job_into(parsed: Parsed, kind: JobKind, raw: msgspec.Raw, path: str) 
     return job
 
 
-def _parse_job(kind: JobKind, raw: msgspec.Raw, path: str, parsed: Parsed) -> Job:
+def _parse_job(kind: JobKind, raw: msgspec.Raw, path: str, parsed: Parsed, listed: Job | None = None) -> Job:
     top = JsonObject(raw, path)
     job_type = top.text("type")
     if job_type is not None and job_type != kind.job_type:
@@ -103,30 +160,32 @@ def _parse_job(kind: JobKind, raw: msgspec.Raw, path: str, parsed: Parsed) -> Jo
         raise UnreadableError(f"{path}.id", reason)
     status = attributes.text("status")
     created_at = attributes.time("created_at")
+    if "created_at" not in attributes.members and listed is not None and listed.job_id == job_id:
+        created_at = listed.created_at
     if not status or created_at is None:
         missing = "status" if not status else "created_at"
         raise UnreadableError(f"{attributes.path}.{missing}", "expected a value, found none")
-    job = Job(
-        job_id=job_id,
-        status=status,
-        created_at=created_at,
-        completed_at=attributes.time("completed_at"),
-        expires_at=attributes.time("expires_at"),
-        total_count=attributes.count("total_count"),
-        completed_count=attributes.count("completed_count"),
-        failed_count=attributes.count("failed_count"),
-    )
+    members: dict[str, Any] = {name: attributes.time(name) for name in kind.times}
+    members |= {name: attributes.count(name) for name in kind.counts}
+    job = Job(job_id, status, created_at, errors_are_known=kind.errors_path is None, **members)
     extra: Members = {}
     child_faults: list[Fault] = []
-    _parse_errors_into(job, attributes, extra, child_faults)
-    name = kind.entity.plural
+    if kind.errors_are_listed:
+        _parse_errors_into(job, attributes, extra, child_faults)
     relationships = top.optional_object("relationships")
-    relationship = relationships.optional_object(name)
-    _parse_linkages_into(job, name, relationship, extra, child_faults)
-    extra |= attributes.others(_JOB_ATTRIBUTES)
+    named = {each.plural for each in kind.relationships}
+    for name in [each.plural for each in kind.relationships]:
+        relationship = relationships.optional_object(name)
+        _parse_linkages_into(job, name, relationship, extra, child_faults)
+        extra |= relationship.others(_RELATIONSHIP_MEMBERS, f"/relationships/{name}/")
+    for name in kind.link_relationships:
+        if (links := relationships.present(name)) is None or bytes(links).startswith(b"{"):
+            named.add(name)
+            extra |= relationships.optional_object(name).others(["links"], f"/relationships/{name}/")
+    known = _JOB_ATTRIBUTES.union(kind.times, kind.counts, ["errors"] if kind.errors_are_listed else ())
+    extra |= attributes.others(known)
     extra |= top.others(_JOB_MEMBERS, "/")
-    extra |= relationships.others((name,), "/relationships/")
-    extra |= relationship.others(_RELATIONSHIP_MEMBERS, f"/relationships/{name}/")
+    extra |= relationships.others(named, "/relationships/")
     job.extra = json_of(extra, path)
     # Only now: a job that cannot be read leaves one fault, its own.
     parsed.faults += child_faults
@@ -135,19 +194,7 @@ def _parse_job(kind: JobKind, raw: msgspec.Raw, path: str, parsed: Parsed) -> Jo
 
 
 _JOB_MEMBERS: Final = frozenset({"type", "id", "attributes", "relationships", "links"})
-_JOB_ATTRIBUTES: Final = frozenset(
-    {
-        "job_id",
-        "status",
-        "created_at",
-        "completed_at",
-        "expires_at",
-        "total_count",
-        "completed_count",
-        "failed_count",
-        "errors",
-    }
-)
+_JOB_ATTRIBUTES: Final = frozenset({"job_id", "status", "created_at"})
 _RELATIONSHIP_MEMBERS: Final = frozenset({"data", "links"})
 _LINKAGE_MEMBERS: Final = frozenset({"type", "id"})
 _ERROR_MEMBERS: Final = frozenset({"id", "code", "title", "detail", "source", "meta"})
@@ -189,13 +236,17 @@ def _parse_linkages_into(job: Job, name: str, relationship: JsonObject, extra: M
     raw = relationship.present("data")
     if raw is None:
         return
+    # Behind those of the relationship before.
+    start = len(job.linkages) + job.unread_linkage_count
     try:
         # Linkages are nearly all of an answer's bytes, and all but never anything but plain.
-        job.linkages = _decode_linkages(raw)
-        job.linkage_positions = range(len(job.linkages))
+        linkages = _decode_linkages(raw)
+        positions: Sequence[int] = range(start, start + len(linkages))
+        job.linkages = job.linkages + linkages if start else linkages
+        job.linkage_positions = [*job.linkage_positions, *positions] if start else positions
         return
     except UNDECODABLE:
-        positions: list[int] = []
+        read: list[int] = [*job.linkage_positions]
     for position, element in enumerate(relationship.elements("data")):
         try:
             linkage = JsonObject(element, f"{relationship.path}.data[{position}]")
@@ -204,9 +255,9 @@ def _parse_linkages_into(job: Job, name: str, relationship: JsonObject, extra: M
             faults.append(_fault_of(unreadable, element, job.job_id))
             job.unread_linkage_count += 1
             continue
-        positions.append(position)
+        read.append(start + position)
         extra |= linkage.others(_LINKAGE_MEMBERS, f"/relationships/{name}/data/{position}/")
-    job.linkage_positions = positions
+    job.linkage_positions = read
 
 
 def _parse_resource(entity: Entity, raw: msgspec.Raw, path: str, parsed: Parsed) -> Resource:
@@ -221,6 +272,11 @@ def _parse_resource(entity: Entity, raw: msgspec.Raw, path: str, parsed: Parsed)
     known = ATTRIBUTES[entity.name]
     columns = {column: read(attributes, name) for name, (column, read) in known.items()}
     extra = attributes.others(known) | top.others(_JOB_MEMBERS, "/")
+    if entity.kept_relationships:
+        relationships = top.optional_object("relationships")
+        for name in entity.kept_relationships:
+            kept = relationships.optional_object(name).present("data")
+            extra |= {} if kept is None else {f"/relationships/{name}/data": kept}
     parsed.unmodelled.update(f"{entity.plural}: {key}" for key in extra)
     return Resource(entity, resource_id, columns, json_of(extra, path))
 
@@ -252,6 +308,17 @@ ATTRIBUTES: Final[dict[str, dict[str, tuple[str, _Reader]]]] = {
     "category": {
         "external_id": ("external_id", JsonObject.text),
         "name": ("name", JsonObject.text),
+        "updated": ("updated_at", JsonObject.time),
+    },
+    "coupon-code": {
+        "unique_code": ("unique_code", JsonObject.text),
+        "status": ("status", JsonObject.text),
+        "expires_at": ("expires_at", JsonObject.time),
+    },
+    "list": {
+        "name": ("name", JsonObject.text),
+        "opt_in_process": ("opt_in_process", JsonObject.text),
+        "created": ("created_at", JsonObject.time),
         "updated": ("updated_at", JsonObject.time),
     },
 }

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from klaviyo_jobs.model.kinds import ENTITIES, Entity, JobKind
+from klaviyo_jobs.model.kinds import KINDS, Entity, JobKind
 from klaviyo_jobs.model.records import Job, JobError, Linkage, Resource
 from klaviyo_jobs.model.values import INT64, MOST_ELEMENTS, UNDECODABLE, decode_any, rounded, utc_of
 
@@ -48,26 +48,31 @@ class _Meta(msgspec.Struct, gc=False):
     value: msgspec.Raw | None = None
 
 
-class _Attributes(_Plain):
-    status: str
-    created_at: dt.datetime
-    job_id: str | None = None
-    total_count: _Count | None = None
-    completed_count: _Count | None = None
-    failed_count: _Count | None = None
-    completed_at: dt.datetime | None = None
-    expires_at: dt.datetime | None = None
-    errors: Annotated[list[_Error], msgspec.Meta(max_length=MOST_ELEMENTS)] | None = None
-
-
 class _Relationship(_Plain):
     data: list[Linkage] | None = None
+    links: msgspec.Raw = _NULL
+
+
+class _Links(_Plain):
     links: msgspec.Raw = _NULL
 
 
 class _Category(_Plain):
     external_id: str | None = None
     name: str | None = None
+    updated: dt.datetime | None = None
+
+
+class _CouponCode(_Plain):
+    unique_code: str | None = None
+    status: str | None = None
+    expires_at: dt.datetime | None = None
+
+
+class _List(_Plain):
+    name: str | None = None
+    opt_in_process: str | None = None
+    created: dt.datetime | None = None
     updated: dt.datetime | None = None
 
 
@@ -95,10 +100,24 @@ class _Variant(_Item):
 _decode_meta: Final = msgspec.json.Decoder(_Meta | None).decode
 
 
-def _job_decoder_of(relationship: str) -> msgspec.json.Decoder[Any]:
-    relationships = msgspec.defstruct("_Relationships", [(relationship, _Relationship | None, None)], bases=(_Plain,))
-    members: list[tuple[str, Any] | tuple[str, Any, Any]] = [
-        ("attributes", _Attributes),
+_Errors = Annotated[list[_Error], msgspec.Meta(max_length=MOST_ELEMENTS)] | None
+_Members = list[tuple[str, Any] | tuple[str, Any, Any]]
+# Where the relationships of a job stand in what is decoded: their own names are no names in Python.
+_NTH_RELATIONSHIP: Final = "relationship_{}"
+
+
+def _job_decoder_of(kind: JobKind) -> msgspec.json.Decoder[Any]:
+    names = {_NTH_RELATIONSHIP.format(nth): each.plural for nth, each in enumerate(kind.relationships)}
+    related: _Members = [(name, _Relationship | None, None) for name in names]
+    related += [(name.replace("-", "_"), _Links | None, None) for name in kind.link_relationships]
+    names |= {name.replace("-", "_"): name for name in kind.link_relationships}
+    relationships = msgspec.defstruct("_Relationships", related, bases=(_Plain,), rename=names)
+    of_job: _Members = [("status", str), ("created_at", dt.datetime), ("job_id", str | None, None)]
+    of_job += [(name, _Count | None, None) for name in kind.counts]
+    of_job += [(name, dt.datetime | None, None) for name in kind.times]
+    of_job += [("errors", _Errors, None)] if kind.errors_are_listed else []
+    members: _Members = [
+        ("attributes", msgspec.defstruct("_Attributes", of_job, bases=(_Plain,))),
         ("type", str | None, None),
         ("id", str | None, None),
         ("relationships", relationships | None, None),
@@ -108,7 +127,7 @@ def _job_decoder_of(relationship: str) -> msgspec.json.Decoder[Any]:
 
 
 def _resource_decoder_of(attributes: type[_Plain]) -> msgspec.json.Decoder[Any]:
-    members: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+    members: _Members = [
         ("type", str),
         ("id", str),
         ("attributes", attributes | None, None),
@@ -118,10 +137,11 @@ def _resource_decoder_of(attributes: type[_Plain]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct("_Resource", members, bases=(_Plain,)))
 
 
-# By entity. Made here and not where they are used: two threads that show msgspec a new type at one time end the
-# process.
-_JOB_DECODERS: Final = {entity.name: _job_decoder_of(entity.plural) for entity in ENTITIES}
+# Made here and not where they are used: two threads that show msgspec a new type at one time end the process.
+_JOB_DECODERS: Final = {kind.name: _job_decoder_of(kind) for kind in KINDS.values()}
 _RESOURCE_DECODERS: Final = {
+    "coupon-code": _resource_decoder_of(_CouponCode),
+    "list": _resource_decoder_of(_List),
     "category": _resource_decoder_of(_Category),
     "item": _resource_decoder_of(_Item),
     "variant": _resource_decoder_of(_Variant),
@@ -135,7 +155,7 @@ class _NotPlainError(Exception):
 def read_plain(kind: JobKind, raw: msgspec.Raw) -> Job | None:
     """Return the job of *kind* that *raw* is, None if it is not plain. Its hashes are not made yet."""
     try:
-        return _job_of(kind, _JOB_DECODERS[kind.entity.name].decode(raw))
+        return _job_of(kind, _JOB_DECODERS[kind.name].decode(raw))
     except (*UNDECODABLE, OverflowError, _NotPlainError):  # a time at either end of what Python knows overflows
         return None
 
@@ -150,6 +170,8 @@ def read_plain_resource(entity: Entity, raw: msgspec.Raw, columns: Mapping[str, 
     try:
         plain = _RESOURCE_DECODERS[entity.name].decode(raw)
         if plain.type != entity.resource_type or not plain.id or plain.attributes is None:
+            return None
+        if entity.kept_relationships and b'"data"' in bytes(plain.relationships):
             return None
         attributes = plain.attributes
         values = {
@@ -173,24 +195,27 @@ def _json_of(raw: msgspec.Raw) -> str | None:
 
 
 def _job_of(kind: JobKind, plain: Any) -> Job:
-    attributes: _Attributes = plain.attributes
+    attributes = plain.attributes
     job_id = plain.id or attributes.job_id
     if job_id in (None, "", ".", "..") or not attributes.status or plain.type not in (None, kind.job_type):
         raise _NotPlainError
-    relationship: _Relationship | None = getattr(plain.relationships, kind.entity.plural, None)
-    linkages = relationship.data if relationship else None
+    members: dict[str, Any] = {name: utc_of(time) for name in kind.times if (time := getattr(attributes, name))}
+    members |= {name: getattr(attributes, name) for name in kind.counts}
+    errors = attributes.errors if kind.errors_are_listed else None
+    linkages: list[Linkage] | None = None
+    for nth in range(len(kind.relationships)):
+        relationship: _Relationship | None = getattr(plain.relationships, _NTH_RELATIONSHIP.format(nth), None)
+        if relationship is not None and relationship.data is not None:
+            linkages = linkages + relationship.data if linkages else relationship.data
     return Job(
         job_id=job_id,
         status=attributes.status,
         created_at=utc_of(attributes.created_at),
-        completed_at=attributes.completed_at and utc_of(attributes.completed_at),
-        expires_at=attributes.expires_at and utc_of(attributes.expires_at),
-        total_count=attributes.total_count,
-        completed_count=attributes.completed_count,
-        failed_count=attributes.failed_count,
-        errors=[_error_of(position, error) for position, error in enumerate(attributes.errors or ())],
+        errors=[_error_of(position, error) for position, error in enumerate(errors or ())],
         linkages=linkages or [],
         linkage_positions=() if linkages is None else range(len(linkages)),
+        errors_are_known=kind.errors_path is None,
+        **members,
     )
 
 
@@ -214,6 +239,7 @@ def _error_of(position: int, error: _Error) -> JobError:
 _CONVERTERS: Final[dict[str, Callable[[Any], Any]]] = {
     "created": utc_of,
     "updated": utc_of,
+    "expires_at": utc_of,
     "price": rounded,
     "inventory_quantity": rounded,
     "images": _json_of,

@@ -39,7 +39,13 @@ class Fault:
 
 
 class JobError(msgspec.Struct, frozen=True, gc=False):
-    """One member of a job's `errors`; every part is optional. `meta` is JSON, undocumented, and names the entity."""
+    """
+    One error of a job; every part is optional.
+
+    Attributes:
+        meta: JSON, undocumented, and names the entity.
+        original_payload: JSON that an import was sent; personal data, and None unless it is asked for.
+    """
 
     position: int
     error_id: str | None
@@ -49,6 +55,7 @@ class JobError(msgspec.Struct, frozen=True, gc=False):
     source_pointer: str | None
     related_id: str | None
     meta: str | None
+    original_payload: str | None = None
 
 
 class Linkage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -67,6 +74,7 @@ class Observation(NamedTuple):
     failed_count: int | None
     error_count: int | None
     linkage_count: int | None
+    skipped_count: int | None = None
 
 
 class State(NamedTuple):
@@ -88,9 +96,11 @@ class Job:
     A bulk job as one answer shows it.
 
     Attributes:
-        linkages: What its relationship holds, in the order served.
+        linkages: What its relationships hold, one after the other, in the order served.
         linkage_positions: The place of each linkage in the answer; not 0, 1, 2 ... only where one could not be read.
         unread_error_count: Errors that could not be read; likewise *unread_linkage_count*.
+        errors_are_known: Whether *errors* is what the API holds of them; if not, those that are stored stay.
+        kept_error_count: How many stored errors stay.
         extra: A JSON object of the members that no column models.
         content_hash: The hash of all of this; see `content.py`.
         listed_hash: The hash of the bytes by which a listing shows the job so; None if none did.
@@ -99,24 +109,28 @@ class Job:
     job_id: str
     status: str
     created_at: dt.datetime
-    completed_at: dt.datetime | None
-    expires_at: dt.datetime | None
-    total_count: int | None
-    completed_count: int | None
-    failed_count: int | None
+    completed_at: dt.datetime | None = None
+    expires_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
+    total_count: int | None = None
+    completed_count: int | None = None
+    failed_count: int | None = None
+    skipped_count: int | None = None
     errors: list[JobError] = field(default_factory=list)
     linkages: list[Linkage] = field(default_factory=list)
     linkage_positions: Sequence[int] = ()
     unread_error_count: int = 0
     unread_linkage_count: int = 0
     extra: str | None = None
+    errors_are_known: bool = True
+    kept_error_count: int = 0
     content_hash: str = field(default="", compare=False)
     listed_hash: str | None = field(default=None, compare=False)
 
     @property
     def error_count(self) -> int:
         """Errors that the API holds of the job, those that could not be read included."""
-        return len(self.errors) + self.unread_error_count
+        return len(self.errors) + self.kept_error_count + self.unread_error_count
 
     @property
     def linkage_count(self) -> int:
@@ -127,7 +141,7 @@ class Job:
     def observation(self) -> Observation:
         """What an observation of the job records."""
         counts = (self.total_count, self.completed_count, self.failed_count, self.error_count, self.linkage_count)
-        return Observation(self.status, *counts)
+        return Observation(self.status, *counts, self.skipped_count)
 
     @property
     def state(self) -> State:
@@ -138,7 +152,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """An included item, variant or category: its id, its attributes by column name, and what no column models."""
+    """A resource that a detail includes: its id, its attributes by column name, and what no column models."""
 
     entity: Entity
     resource_id: str
@@ -162,6 +176,14 @@ class Parsed:
     resources: list[Resource] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     unmodelled: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class ParsedErrors:
+    """What one page of the errors of a job held: those that could be read, and what could not be."""
+
+    errors: list[JobError] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
 
 def time_of(microseconds: int) -> dt.datetime:

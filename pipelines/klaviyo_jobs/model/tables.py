@@ -79,12 +79,16 @@ JOBS: Final = _table(
         "created_at": TIME,
         "completed_at": TIME,
         "expires_at": TIME,
+        # When Klaviyo began with it; told of imports of profiles only.
+        "started_at": TIME,
         # Days in the reporting time zone: kept, as whoever reads them has rules of time zones of its own.
         "created_on": DAY,
         "completed_on": DAY,
         "total_count": COUNT,
         "completed_count": COUNT,
         "failed_count": COUNT,
+        # What a suppression passed over: neither completed nor failed. Null in jobs of other kinds.
+        "skipped_count": COUNT,
         "error_count": COUNT,
         "linkage_count": COUNT,
         # Errors and linkages among those counts that could not be read, and so have no rows.
@@ -95,6 +99,8 @@ JOBS: Final = _table(
         "vanished_at": TIME,
         # When the detail with its included resources was last read; null while only the listing was.
         "detail_read_at": TIME,
+        # When the errors that are a list of their own were last read to the end; null while only the listing was.
+        "errors_read_at": TIME,
         # A hash of all that is stored of what the API says of the job: what changes it has changed the job.
         "content_hash": TEXT,
         # A hash of the bytes by which a listing showed this content: a job that comes in them again is not even parsed.
@@ -119,6 +125,8 @@ JOB_ERRORS: Final = _table(
         "source_pointer": TEXT,
         "related_id": TEXT,
         "meta": JSON,
+        # What an import was sent: personal data, kept only if a setting asks for it.
+        "original_payload": JSON,
         "run_id": TEXT,
         TOMBSTONE: BOOL,
     },
@@ -147,6 +155,7 @@ JOB_OBSERVATIONS: Final = _table(
         "total_count": COUNT,
         "completed_count": COUNT,
         "failed_count": COUNT,
+        "skipped_count": COUNT,
         "error_count": COUNT,
         "linkage_count": COUNT,
         "run_id": TEXT,
@@ -240,8 +249,40 @@ VARIANTS: Final = _table(
     },
 )
 
-# The tables of entities by `Entity.plural`; a run creates those it is asked to include.
-ENTITY_TABLES: Final = {"items": ITEMS, "variants": VARIANTS, "categories": CATEGORIES}
+COUPON_CODES: Final = _table(
+    "coupon_codes",
+    ("account", "coupon_code_id"),
+    {
+        "account": TEXT,
+        "coupon_code_id": TEXT,
+        "unique_code": TEXT,
+        "status": TEXT,
+        "expires_at": TIME,
+        "seen_in_job_id": TEXT,
+        SEEN_RANK: TEXT,
+        "extra": JSON,
+        "run_id": TEXT,
+    },
+)
+LISTS: Final = _table(
+    "lists",
+    ("account", "list_id"),
+    {
+        "account": TEXT,
+        "list_id": TEXT,
+        "name": TEXT,
+        "opt_in_process": TEXT,
+        "created_at": TIME,
+        "updated_at": TIME,
+        "seen_in_job_id": TEXT,
+        SEEN_RANK: TEXT,
+        "extra": JSON,
+        "run_id": TEXT,
+    },
+)
+
+# The tables of included resources, which a run creates when it is asked to include them.
+ENTITY_TABLES: Final = {table.name: table for table in (ITEMS, VARIANTS, CATEGORIES, COUPON_CODES, LISTS)}
 
 TABLES: Final = {
     table.name: table

@@ -196,6 +196,26 @@ def json_of(members: Members, path: str) -> str | None:
         raise UnreadableError(path, f"expected text, found {error}") from error
 
 
+def without_member(raw: msgspec.Raw, name: str) -> msgspec.Raw:
+    """Return *raw* without the members called *name*, however deep they are; null if that cannot be told."""
+    try:
+        value = decode_any(raw)
+    except UNDECODABLE:
+        return msgspec.Raw(b"null")
+    return msgspec.Raw(encode(value)) if _drop(value, name) else raw
+
+
+def _drop(value: Any, name: str) -> bool:
+    """Take the members called *name* out of a decoded *value*; tell whether there was any."""
+    is_there = isinstance(value, dict) and name in value
+    if is_there:
+        del value[name]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for part in parts:
+        is_there |= _drop(part, name)
+    return is_there
+
+
 def _unwrapped(value: Any) -> Any:
     """Return the inner value of `{"value": ...}`, a form of examples published for revision 2022-10-17."""
     return value["value"] if isinstance(value, dict) and value.keys() == {"value"} else value

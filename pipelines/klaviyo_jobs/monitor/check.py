@@ -17,7 +17,7 @@ from typing import Any, Final
 import pendulum
 
 from klaviyo_jobs.errors import ThresholdError
-from klaviyo_jobs.model.kinds import KINDS
+from klaviyo_jobs.model.kinds import DEFAULT_KINDS
 from klaviyo_jobs.monitor.measures import AGE, MEASURES, Asked, Finding, ages, findings_of
 from klaviyo_jobs.monitor.rows_behind import look_at
 from klaviyo_jobs.quantities import age_text
@@ -40,7 +40,7 @@ def run_checks(
     thresholds: CheckSettings,
     *,
     since: dt.datetime | None = None,
-    kinds: Collection[str] = tuple(KINDS),
+    kinds: Collection[str] = DEFAULT_KINDS,
     accounts: Collection[str] = (),
     is_narrowed: bool = False,
     is_thorough: bool = False,

@@ -21,7 +21,8 @@ import dlt
 
 from klaviyo_jobs.api.pacing import least_seconds
 from klaviyo_jobs.extract.known_jobs import Recall
-from klaviyo_jobs.extract.listing import Listing, ListingOutcome, ListingReader
+from klaviyo_jobs.extract.listing import Listing, ListingReader
+from klaviyo_jobs.extract.outcomes import ListingOutcome
 from klaviyo_jobs.extract.rows import RowContext
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds

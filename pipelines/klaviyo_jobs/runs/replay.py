@@ -27,8 +27,8 @@ from klaviyo_jobs.extract.rows import RowContext, SeenJob, rank_of, rows_of_jobs
 from klaviyo_jobs.extract.source import SCHEMA_NAME
 from klaviyo_jobs.memory import MemoryBounds
 from klaviyo_jobs.model.kinds import KINDS, JobKind
-from klaviyo_jobs.model.parse import DetailBody, parse_detail, parse_page
-from klaviyo_jobs.model.records import Resource, time_of
+from klaviyo_jobs.model.parse import parse_page, parse_resource_into
+from klaviyo_jobs.model.records import Parsed, Resource, time_of
 from klaviyo_jobs.model.tables import ENTITY_TABLES, JOB_OBSERVATIONS, JOBS, REJECTED_RECORDS, SEEN_RANK, TABLES
 from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, open_warehouse
 from klaviyo_jobs.warehouse.load import load
@@ -157,12 +157,13 @@ def _read_again(
             readable.seen[job.job_id] = seen
             places[place] = readable
         return True
-    if record_type == kind.entity.resource_type:
+    if kind.included is not None and record_type == kind.included.resource_type:
         # The path of a detail ends with the id of the job that the resource came with.
         job_id = unquote(record.endpoint.rpartition("/")[2])
-        parsed = parse_detail(kind, DetailBody(msgspec.Raw(b"{}"), [raw]))
+        parsed = Parsed()
+        parse_resource_into(parsed, kind, raw, "$")
         for resource in parsed.resources:
-            table = ENTITY_TABLES[kind.entity.plural]
+            table = ENTITY_TABLES[kind.included.table_name]
             if rank_of(job_id, resource) > _held_rank(connection, table.name, table.key[-1], account, resource):
                 readable.resources.append((job_id, resource))
         return bool(parsed.resources)
@@ -200,7 +201,7 @@ def _build_source(readable: dict[tuple[str, JobKind, str], _Readable]) -> Any:
             before = rows_of_jobs(context, found.earlier)[JOB_OBSERVATIONS.name]
             batch[JOB_OBSERVATIONS.name] = pa.concat_tables([before, batch[JOB_OBSERVATIONS.name]])
             if found.resources:
-                table = ENTITY_TABLES[kind.entity.plural]
+                table = ENTITY_TABLES[found.resources[0][1].entity.table_name]
                 batch[table.name] = rows_of_resources(context, table, found.resources)
             for name, rows in batch.items():
                 yield marks.mark(TABLES[name], rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,14 +21,15 @@ from typing import Final
 
 import pendulum
 
-from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, PartialError
-from klaviyo_jobs.extract.listing import ListingOutcome
+from klaviyo_jobs.errors import KlaviyoJobsError, PartialError
+from klaviyo_jobs.extract.outcomes import ListingOutcome
 from klaviyo_jobs.extract.source import build_listings, build_source, tables_of
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.revisions import revision_problem
 from klaviyo_jobs.model.tables import JOBS
 from klaviyo_jobs.monitor.check import describe, run_sql_checks
 from klaviyo_jobs.places import path_of
+from klaviyo_jobs.runs.failures import failure_of
 from klaviyo_jobs.runs.replay import Replayed, replay_rejected
 from klaviyo_jobs.runs.signals import Stop, stoppable
 from klaviyo_jobs.runs.steps import Step, tell_step
@@ -113,20 +114,8 @@ class RunSummary:
     @property
     def error(self) -> KlaviyoJobsError | None:
         """What the run is to end with: the error common to all listings, PartialError if only some failed, or None."""
-        failed = {outcome.name: outcome.error for outcome in self.outcomes if outcome.error}
-        first = next(iter(failed.values()), None)
-        if first is not None:
-            exit_codes = {error.exit_code for error in failed.values()}
-            if len(failed) == len(self.outcomes) and len(exit_codes) == 1:
-                return first
-            return PartialError(
-                f"{len(failed)} of {len(self.outcomes)} listings failed ({self._failed_names()}). "
-                f"First: {first.headline}",
-                data=f"everything else is loaded; each failure stands in {RAW_SCHEMA}.listings, column error.",
-                next_step=first.next_step
-                if all(isinstance(error, KeyRefusedError) for error in failed.values())
-                else "run again; what was read before is not read again.",
-            )
+        if (failure := failure_of(self.outcomes)) is not None:
+            return failure
         if self.rejected_count:
             return PartialError(
                 f"{self.rejected_count} records could not be read.",
@@ -135,18 +124,6 @@ class RunSummary:
                 f"where run_id = '{self.run_id}'.",
             )
         return None
-
-    def _failed_names(self) -> str:
-        """Name the failed listings, in one word those of an account of which all failed."""
-        kinds: dict[str, list[str]] = defaultdict(list)
-        for outcome in self.outcomes:
-            kinds[outcome.account] += [outcome.kind.name] if outcome.error else []
-        asked = Counter(outcome.account for outcome in self.outcomes)
-        return ", ".join(
-            f"{account}: {'all' if len(failed) == asked[account] else ', '.join(failed)}"
-            for account, failed in kinds.items()
-            if failed
-        )
 
 
 def run(

@@ -38,7 +38,7 @@ from klaviyo_jobs.settings import (
 _ATTEMPTS: Final = 2
 _READ_TIMEOUT_SECONDS: Final = 15.0
 _BODY_TIMEOUT_SECONDS: Final = 30.0
-_CALLS_AT_ONCE: Final = 9
+_CALLS_AT_ONCE: Final = 13
 # The first revision answered with the media type of JSON:API, which tells when an older one is not served as asked.
 _FIRST_JSON_API_REVISION: Final = "2024-10-15"
 _JSON_API: Final = "application/vnd.api+json"
@@ -129,21 +129,28 @@ def _check_answers(account: str, calls: Sequence[Call], settings: Settings) -> I
 
 
 def _check_key(account: str, calls: Sequence[Call], place: str) -> Iterator[DoctorCheck]:
-    refusal = next((call.error for call in calls if isinstance(call.error, KeyRefusedError)), None)
+    refusals = {call.kind.scopes: call.error for call in calls if isinstance(call.error, KeyRefusedError)}
     read = [call for call in calls if call.error is None]
-    if refusal is not None and refusal.status == 401:
+    refusal = next((error for error in refusals.values() if not error.is_of_scope), None)
+    if refusal is not None:
         next_step = f"copy the private key again from Klaviyo (Settings, API keys) to {place}."
         yield replace(failed_check("key", refusal, account=account), next_step=next_step)
         return
-    if refusal is None and not read:
+    if not refusals and not read:
         return
     yield DoctorCheck("key", "ok", "the key is accepted", account=account)
-    if refusal is None:
-        yield DoctorCheck("scope", "ok", f"catalogs:read, for {_kinds(read, calls)}", account=account)
-    else:
-        message = f"the scope catalogs:read is missing. {refusal.message}"
-        next_step = f"make a private key with read access to Catalogs (Settings, API keys) and put it in {place}."
-        yield replace(failed_check("scope", refusal, account=account, message=message), next_step=next_step)
+    for scopes in dict.fromkeys(call.kind.scopes for call in calls):
+        of_scopes = [call for call in calls if call.kind.scopes == scopes]
+        refusal = refusals.get(scopes)
+        if refusal is not None:
+            missing = "the scope {} is missing" if len(scopes) == 1 else "of the scopes {} one or more are missing"
+            message = f"{missing.format(' and '.join(scopes))}. {refusal.message}"
+            areas = " and ".join(scope.partition(":")[0].replace("-", " ").title() for scope in scopes)
+            next_step = f"make a private key with read access to {areas} (Settings, API keys) and put it in {place}."
+            yield replace(failed_check("scope", refusal, account=account, message=message), next_step=next_step)
+        elif readable := [call for call in of_scopes if call.error is None]:
+            message = f"{' and '.join(scopes)}, for {_kinds(readable, calls)}"
+            yield DoctorCheck("scope", "ok", message, account=account)
 
 
 def _check_limits(account: str, calls: Sequence[Call]) -> Iterator[DoctorCheck]:

@@ -111,7 +111,7 @@ def check_settings(origins: Iterable[SettingSource], problems: Mapping[str, Sett
             fine_tuning_count += 1
             continue
         if origin.source == "default":
-            value = {"kinds": "all", "include": list(DEFAULT_INCLUDE)}.get(origin.name, origin.value)
+            value = {"kinds": "those of catalogs", "include": list(DEFAULT_INCLUDE)}.get(origin.name, origin.value)
             untouched.append(f"{origin.name} {format_setting(value)}")
             continue
         shown = "is set" if origin.is_secret else f"is {format_setting(origin.value)}"
