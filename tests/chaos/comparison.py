@@ -11,17 +11,17 @@ from typing import Final, Self
 import duckdb
 
 from chaos.report import Ended
-from chaos.story import KINDS, JobKey, Row, Story, state_of
+from chaos.story import JobKey, Row, Story, errors_of, state_of
 
 CHECKS: Final = Path(__file__).resolve().parents[2] / "sql" / "checks"
 COMPARED: Final = ("jobs", "job_errors", "job_linkages", "categories", "rejected_records")
 _TIMES_OF_RUNS: Final = (
-    *("first_seen_at", "last_changed_at", "vanished_at", "detail_read_at"),
+    *("first_seen_at", "last_changed_at", "vanished_at", "detail_read_at", "errors_read_at"),
     *("first_rejected_at", "last_rejected_at"),
 )
 # What tells of runs, of which the killed side had more, and not of the API.
 _OF_RUNS: Final = ("run_id", "_dlt_id", "_dlt_load_id", "times", "listed_hash")
-_OBSERVATION: Final = "status, total_count, completed_count, failed_count, error_count, linkage_count"
+_OBSERVATION: Final = "status, total_count, completed_count, failed_count, skipped_count, error_count, linkage_count"
 
 
 class Comparison:
@@ -103,6 +103,7 @@ class Comparison:
             where (job_kind, job_id) not in (from gone) and (
                 k.first_seen_at > t.first_seen_at or k.last_changed_at > t.last_changed_at
                 or k.first_seen_at > k.last_changed_at or k.detail_read_at < k.first_seen_at
+                or k.errors_read_at < k.first_seen_at
             )
             """,
         )
@@ -118,8 +119,9 @@ class Comparison:
             "job_linkages": defaultdict(list),
         }
         for table, of_jobs in children.items():
+            told = "error_id" if table == "job_errors" else "related_id"
             for kind, job_id, related in self.rows(
-                f"select job_kind, job_id, related_id from {self._killed}.{table} order by job_kind, job_id, position"
+                f"select job_kind, job_id, {told} from {self._killed}.{table} order by job_kind, job_id, position"
             ):
                 of_jobs[kind, job_id].append(related)
         missing = set(listed)
@@ -137,7 +139,7 @@ class Comparison:
                 continue
             if has_vanished != (key not in listed and state[0] not in ("complete", "cancelled")):
                 self.differences.append(f"jobs: {key} ({state[0]}) has vanished: {has_vanished}")
-            errors = [[error.related_id for error in job.errors or () if not isinstance(error, dict)] for job in true]
+            errors = [errors_of(job) for job in true]
             if children["job_errors"][key] not in errors:
                 self.differences.append(f"job_errors of {key}: {children['job_errors'][key]}, not {errors[0]}")
             if children["job_linkages"][key] not in [list(job.related_ids or ()) for job in true]:
@@ -184,7 +186,7 @@ class Comparison:
         listings = self.rows(f"select run_id, job_kind, is_complete, coalesce(error, '') from {self._killed}.listings")
         complete = Counter(run_id for run_id, _, is_complete, error in listings if is_complete and not error)
         for run_id in good:
-            if complete[run_id] != len(KINDS):
+            if complete[run_id] != len(self._story.kinds):
                 self.differences.append(f"listings: {complete[run_id]} complete rows of the good run {run_id}")
         others = {run_id for run_id in complete if run_id not in good}
         if len(others) > ended.maybe_loaded:
@@ -195,7 +197,7 @@ class Comparison:
             ("interrupted", ended.surely_interrupted, ended.maybe_interrupted),
             ("skipped", ended.surely_skipped, ended.skipped),
         ):
-            for kind in KINDS:
+            for kind in self._story.kinds:
                 count = sum(row[1] == kind and row[3].startswith(word) for row in listings)
                 if not least <= count <= most:
                     self.differences.append(f"listings: {count} rows of {kind} say {word}, not {least} to {most}")
@@ -203,7 +205,7 @@ class Comparison:
         if odd := [row for row in listings if row[3] and not row[3].startswith(told) and not ended.failed]:
             self.differences.append(f"listings: {odd[:4]}")
         twin = self.rows(
-            f"select job_kind, job_count, page_count from {self._twin}.listings order by started_at desc limit 2"
+            f"select job_kind, job_count, page_count from {self._twin}.listings order by started_at desc limit {len(self._story.kinds)}"
         )
         last = self.rows(
             f"select job_kind, job_count, page_count from {self._killed}.listings where run_id = '{good[-1]}'"

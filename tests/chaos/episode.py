@@ -20,7 +20,7 @@ from chaos.disk import Disk
 from chaos.report import DifferenceError, Ended, Report, say
 from chaos.run import STUCK_SECONDS, Run, Runs
 from chaos.schedule import Moment, Schedule
-from chaos.story import KINDS, START, JobKey, Story
+from chaos.story import KINDS, KINDS_OF_CONTRACT_1, START, JobKey, Story
 from klaviyo_sandbox import Fault, Sandbox
 from support.contracts import put_back_to_contract_1
 
@@ -69,6 +69,7 @@ class Episode:
                 self.story = Story(
                     self._sandbox,
                     self.rng,
+                    kinds=KINDS_OF_CONTRACT_1 if self._variant == "upgrades" else KINDS,
                     is_large=self._variant == "large",
                     may_leave=self._variant == "leavers",
                 )
@@ -294,7 +295,7 @@ class Episode:
             "RUNTIME__DLTHUB_TELEMETRY": "false",
             "SOURCES__KLAVIYO_JOBS__API_KEY": self._sandbox.key,
             "SOURCES__KLAVIYO_JOBS__BASE_URL": self._sandbox.base_url,
-            "SOURCES__KLAVIYO_JOBS__KINDS": json.dumps(KINDS),
+            "SOURCES__KLAVIYO_JOBS__KINDS": json.dumps(self.story.kinds),
             "SOURCES__KLAVIYO_JOBS__MAX_ATTEMPTS": "12",
             "SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS": "0.02",
             "SOURCES__KLAVIYO_JOBS__MAX_TOTAL_WAIT_SECONDS": "60",

@@ -5,12 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import random
+from collections.abc import Sequence
 from typing import Any, Final
 
 from klaviyo_sandbox import Job, JobPlan, Sandbox, related_id, ulid_at
 from support.loads import MINUTE
 
-KINDS: Final = ("item-create", "category-create")
+# One of each sort: without details, with them, with errors that are a list of their own, without expiry.
+KINDS: Final = ("item-create", "category-create", "profile-import", "profile-suppress")
+# Those that there were when contract 1 was.
+KINDS_OF_CONTRACT_1: Final = KINDS[:2]
 START: Final = dt.datetime(2026, 8, 1, 6, tzinfo=dt.UTC)
 
 JobKey = tuple[str, str]
@@ -20,9 +24,12 @@ Row = tuple[Any, ...]
 class Story:
     """What happens in one account. All times are the sandbox's; its clock stands still between calls of `go_on`."""
 
-    def __init__(self, sandbox: Sandbox, rng: random.Random, *, is_large: bool, may_leave: bool) -> None:
+    def __init__(
+        self, sandbox: Sandbox, rng: random.Random, *, kinds: Sequence[str], is_large: bool, may_leave: bool
+    ) -> None:
         self._sandbox = sandbox
         self._rng = rng
+        self.kinds = kinds
         self._is_large = is_large
         self._may_leave = may_leave
         self.plans: dict[JobKey, JobPlan] = {}
@@ -99,7 +106,7 @@ class Story:
 
     def _add_job(self, kind: str | None = None, *, within: dt.timedelta, size: int = 0) -> None:
         rng = self._rng
-        kind = kind or rng.choice(KINDS)
+        kind = kind or rng.choice(self.kinds)
         number = next(self._numbers)
         # A job's times differ from every instant, and from each other.
         created_at = self._sandbox.clock.now() - within * rng.random() - dt.timedelta(microseconds=number)
@@ -107,6 +114,7 @@ class Story:
             related = [related_id(f"CAT-{letter}") for letter in rng.sample(range(12), rng.randint(0, 6))]
         else:
             related = [related_id(f"ITEM-{number}-{place}") for place in range(size or rng.randint(0, 9))]
+        is_of_profiles = kind.startswith("profile-")
         failures = {place: f"Operation {place} failed." for place in range(len(related)) if rng.random() < 0.25}
         if rng.random() < 0.1:
             failures = dict.fromkeys(range(len(related)), "Nothing worked.")
@@ -119,6 +127,9 @@ class Story:
             queued_for=MINUTE * rng.choice((0, 10, 60)),
             runs_for=MINUTE * rng.choice((1, 60, 300, 900)),
             cancelled_after=rng.randint(0, len(related)) if rng.random() < 0.1 else None,
+            list_ids=[f"LIST-{letter}" for letter in rng.sample(range(4), rng.randint(0, 2))]
+            if is_of_profiles
+            else None,
         )
         self.plans[kind, plan.id] = plan
         self._added_at[kind, plan.id] = self._sandbox.clock.now()
@@ -139,5 +150,12 @@ class Story:
 
 def state_of(job: Job) -> Row:
     """Return status and counts as an observation has them."""
-    errors, linkages = job.errors or (), job.related_ids or ()
-    return (job.status, job.total_count, job.completed_count, job.failed_count, len(errors), len(linkages))
+    served = job.attributes()
+    counts = [served.get(f"{name}_count") for name in ("total", "completed", "failed", "skipped")]
+    return (job.status, *counts, len(errors_of(job)), len(job.related_ids or ()))
+
+
+def errors_of(job: Job) -> list[str]:
+    """Return the ids of the errors that the API shows of a job, be they in it or below it."""
+    has_errors = job.kind != "profile-suppress"
+    return [error.id for error in job.errors or () if has_errors and not isinstance(error, dict)]

@@ -68,7 +68,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Story, str]:
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
         patch.chdir(folder)
         settings = Settings(base_url=sandbox.base_url, api_key=sandbox.key, kinds=list(KINDS))
-        story = Story(sandbox, random.Random(SEED), is_large=False, may_leave=False)
+        story = Story(sandbox, random.Random(SEED), kinds=KINDS, is_large=False, may_leave=False)
         story.begin_round()
         run_id = run(settings, folder / "killed.duckdb").run_id
         run(settings, folder / "undisturbed.duckdb")
