@@ -52,18 +52,22 @@ without_time as (
 
 seen_ends as (
     select
-        account,
-        job_kind,
-        job_id,
-        min(observed_at) as seen_at
-    from klaviyo_raw.job_observations
+        observations.account,
+        observations.job_kind,
+        observations.job_id,
+        min(observations.observed_at) as seen_at
+    from klaviyo_raw.job_observations as observations
     where
-        status in ('complete', 'cancelled')
-        -- As one value: DuckDB 1.0, found in BI drivers, looks up no three.
-        and row(account, job_kind, job_id) in (
-            select row(without_time.account, without_time.job_kind, without_time.job_id) from without_time
+        observations.status in ('complete', 'cancelled')
+        and exists (
+            select 1
+            from without_time
+            where
+                without_time.account = observations.account
+                and without_time.job_kind = observations.job_kind
+                and without_time.job_id = observations.job_id
         )
-    group by account, job_kind, job_id
+    group by observations.account, observations.job_kind, observations.job_id
 ),
 
 -- Past its expiry, seven days after its creation, nobody will ever hear of a job again: it is in progress no more,

@@ -11,10 +11,8 @@ summed_up as (
         account,
         job_kind,
         max(case when is_complete then finished_at_utc end) as last_complete_at_utc,
-        -- In a struct: arg_max leaves out what is null.
-        arg_max(
-            struct_pack(error := error), coalesce(started_at_utc, timestamp '0001-01-01 00:00:00')
-        ) as last_listing
+        -- Never null, which arg_max would leave out.
+        arg_max(coalesce(error, ''), coalesce(started_at_utc, timestamp '0001-01-01 00:00:00')) as last_error
     from klaviyo.listings
     group by account, job_kind
 ),
@@ -29,7 +27,7 @@ aged as (
         cast(date_diff(
             'microsecond', summed_up.last_complete_at_utc, current_timestamp at time zone 'UTC'
         ) as double) / 1000000 as age_seconds,
-        summed_up.last_listing.error as last_error
+        nullif(summed_up.last_error, '') as last_error
     from summed_up
     left join klaviyo.job_kinds as kinds on summed_up.job_kind = kinds.job_kind
 )

@@ -117,10 +117,7 @@ def apply_views(
         "stuck_after_seconds": stuck_after_seconds,
         "jobs_in_progress_limit": jobs_in_progress_limit,
     }
-    root = folder or find_sql()
-    files = {
-        file: file.read_text(encoding="utf-8") for layer in LAYERS for file in sorted((root / layer).glob("*.sql"))
-    }
+    files = _files_of(folder or find_sql())
     names = [file.stem for file in files]
     zone = DEFAULT_ZONE if reporting_timezone is None else reporting_timezone
     asked = repr(
@@ -143,16 +140,41 @@ def apply_views(
         connection.execute(f"create schema if not exists {VIEW_SCHEMA}")
         _drop_tables(connection, names)
         for file, sql in files.items():
-            if file.stem == "reporting_settings":
-                sql = _with_settings(sql, settings)
-            elif file.stem == "reporting_offsets" and zone != DEFAULT_ZONE:
-                sql = _with_offsets(sql, zone)
-            _apply_file(connection, file, sql)
+            _apply_file(connection, file, _as_set(file, sql, settings, zone))
         for name in _made_before(mark).difference(names):
             connection.execute(f'drop view if exists {VIEW_SCHEMA}."{name}"')
         _describe(connection, TABLE_DESCRIPTIONS)
         mark_table(connection, _MARKED_TABLE, _mark(connection, asked, names))
     return names
+
+
+def statements_of_views(
+    dialect: str,
+    *,
+    reporting_timezone: str | None = None,
+    stuck_after_seconds: int | None = None,
+    jobs_in_progress_limit: int | None = None,
+) -> list[str]:
+    """
+    Return what makes the views in an engine of *dialect*, for whoever loads into one; nothing is applied.
+
+    The settings are those of `apply_views`. The tables of the schema `klaviyo_raw` have to be there.
+
+    Raises:
+        SettingError: There is no such dialect or time zone.
+    """
+    # To load dialects takes as long as a run takes to look at its views.
+    from klaviyo_jobs.warehouse.dialects import translate
+
+    settings = {
+        "reporting_timezone": reporting_timezone,
+        "stuck_after_seconds": stuck_after_seconds,
+        "jobs_in_progress_limit": jobs_in_progress_limit,
+    }
+    zone = DEFAULT_ZONE if reporting_timezone is None else reporting_timezone
+    made = [f"create schema if not exists {VIEW_SCHEMA}"]
+    made += [_as_set(file, sql, settings, zone) for file, sql in _files_of(find_sql()).items()]
+    return [statement for sql in made for statement in translate(sql, dialect)]
 
 
 @contextmanager
@@ -205,6 +227,20 @@ def _describe(connection: Connection, tables: Iterable[str]) -> None:
             (VIEW_SCHEMA, table),
         ).fetchall()
         describe_table(connection, table, TABLE_DESCRIPTIONS[table], {**dict(of_views), **COLUMN_DESCRIPTIONS})
+
+
+def _files_of(root: Path) -> dict[Path, str]:
+    """Return the text of every view by its file, layer by layer."""
+    return {file: file.read_text(encoding="utf-8") for layer in LAYERS for file in sorted((root / layer).glob("*.sql"))}
+
+
+def _as_set(file: Path, sql: str, settings: dict[str, str | int | None], zone: str) -> str:
+    """Return the *sql* of *file* with the settings that it is there to tell."""
+    if file.stem == "reporting_settings":
+        return _with_settings(sql, settings)
+    if file.stem == "reporting_offsets" and zone != DEFAULT_ZONE:
+        return _with_offsets(sql, zone)
+    return sql
 
 
 def _made_before(mark: str | None) -> set[str]:

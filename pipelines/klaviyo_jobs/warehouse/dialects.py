@@ -1,0 +1,138 @@
+"""
+Say the views in the SQL of another engine: sqlglot translates them, and the few words that it cannot have a rule here.
+
+In:     statements in DuckDB's SQL, in which the files of `sql/` are written, and a dialect that sqlglot knows.
+Out:    the same statements in that dialect. One without rules of its own gets what sqlglot makes of them.
+Rules:  a word, and what stands for it. Each is one expression for another, so that a view reads the same in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects import Dialect
+
+from klaviyo_jobs.errors import SettingError
+
+DUCKDB: Final = "duckdb"
+
+# Those in which views and columns are commented on by statements of their own.
+_WITH_COMMENTS: Final = frozenset({DUCKDB, "postgres", "redshift", "materialize", "risingwave"})
+
+_Rule = Callable[[exp.Expression], exp.Expression]
+
+
+def translate(sql: str, dialect: str) -> list[str]:
+    """
+    Return the statements of *sql*, which is DuckDB's, in *dialect*.
+
+    Those that comment on views and columns are left out where they would not be understood.
+
+    Args:
+        dialect: One that sqlglot knows, e.g. `postgres` or `spark`.
+    Raises:
+        SettingError: sqlglot does not know the dialect.
+    """
+    check_dialect(dialect)
+    rules = _RULES.get(dialect, {})
+    statements = [statement for statement in sqlglot.parse(sql, read=DUCKDB) if statement is not None]
+    return [
+        statement.transform(_rewritten, rules).sql(dialect=dialect, comments=False, pretty=True)
+        for statement in statements
+        if dialect in _WITH_COMMENTS or not isinstance(statement, exp.Comment)
+    ]
+
+
+def check_dialect(dialect: str) -> None:
+    """Raise SettingError if sqlglot does not know *dialect*."""
+    if dialect not in known_dialects():
+        raise SettingError(
+            f"there is no SQL dialect {dialect!r}.",
+            data="nothing was read or written.",
+            next_step=f"choose from {', '.join(known_dialects())}.",
+        )
+
+
+def known_dialects() -> list[str]:
+    """Return the dialects that sqlglot knows, by name."""
+    return sorted(name for name in Dialect.classes if name)
+
+
+def _rewritten(node: exp.Expression, rules: Mapping[str, _Rule]) -> exp.Expression:
+    name = node.name.lower() if isinstance(node, exp.Anonymous) else node.key
+    rule = rules.get(name)
+    return node if rule is None else rule(node)
+
+
+# Postgres.
+
+
+def _first_by(*, is_descending: bool) -> _Rule:
+    """`arg_min` and `arg_max`: the first of what is neither null nor beside a null, in an array."""
+
+    def rule(node: exp.Expression) -> exp.Expression:
+        value, by = node.this, node.expression
+        order = exp.Order(expressions=[exp.Ordered(this=by.copy(), desc=is_descending)])
+        condition = exp.and_(value.copy().is_(exp.null()).not_(), by.copy().is_(exp.null()).not_())
+        filtered = exp.Filter(
+            this=exp.ArrayAgg(this=exp.Order(this=value.copy(), expressions=order.expressions)),
+            expression=exp.Where(this=condition),
+        )
+        return exp.Bracket(this=exp.Paren(this=filtered), expressions=[exp.Literal.number(1)], offset=1)
+
+    return rule
+
+
+def _postgres_series(node: exp.Expression) -> exp.Expression:
+    """`unnest(generate_series(...))`: a series is a set of rows already."""
+    series = node.this if isinstance(node, exp.Explode) else node.expressions[0]
+    return exp.Anonymous(this="generate_series", expressions=[series.args[name] for name in ("start", "end", "step")])
+
+
+def _postgres_match(node: exp.Expression) -> exp.Expression:
+    """`regexp_extract`: what the group matched, or an empty text."""
+    match = exp.Anonymous(this="regexp_match", expressions=[node.this, node.expression])
+    group = exp.Bracket(this=exp.Paren(this=match), expressions=[node.args["group"]], offset=1)
+    return exp.Coalesce(this=group, expressions=[exp.Literal.string("")])
+
+
+def _postgres_microseconds(node: exp.Expression) -> exp.Expression:
+    """`epoch_us`: microseconds since 1970."""
+    return sqlglot.parse_one("CAST(EXTRACT(EPOCH FROM moment) * 1000000 AS BIGINT)", read="postgres").transform(
+        _put, "moment", node.expressions[0]
+    )
+
+
+def _postgres_hash(node: exp.Expression) -> exp.Expression:
+    """`hash(x) >> 22`: 42 bits that tell apart; which ones does not matter."""
+    if not isinstance(node.this, exp.Anonymous) or node.this.name.lower() != "hash":
+        return node
+    return sqlglot.parse_one("(HASHTEXTEXTENDED(text, 0) & 9223372036854775807) >> 21", read="postgres").transform(
+        _put, "text", node.this.expressions[0]
+    )
+
+
+def _put(node: exp.Expression, name: str, value: exp.Expression) -> exp.Expression:
+    return value.copy() if isinstance(node, exp.Column) and node.name == name else node
+
+
+def _wide_integer(node: exp.Expression) -> exp.Expression:
+    """`hugeint`: a decimal of as many digits."""
+    return exp.DataType.build("DECIMAL(38, 0)") if node.is_type(exp.DataType.Type.INT128) else node
+
+
+_RULES: Final[dict[str, dict[str, _Rule]]] = {
+    "postgres": {
+        "argmin": _first_by(is_descending=False),
+        "argmax": _first_by(is_descending=True),
+        "unnest": _postgres_series,
+        "explode": _postgres_series,
+        "regexpextract": _postgres_match,
+        "epoch_us": _postgres_microseconds,
+        "bitwiserightshift": _postgres_hash,
+        "datatype": _wide_integer,
+    },
+}

