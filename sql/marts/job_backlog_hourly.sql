@@ -197,14 +197,14 @@ joined as (
         cast(started.jobs_in_progress as bigint) as jobs_in_progress,
         cast(greatest(started.jobs_in_progress, started.most_in_progress) as bigint) as most_in_progress,
         cast(account_started.most_in_progress as bigint) as account_most_in_progress,
-        settings.jobs_in_progress_limit as limit_count
+        thresholds.jobs_in_progress_limit as limit_count
     from started
     inner join account_started
         on
             started.account = account_started.account
             and started.day = account_started.day
             and started.hour_utc = account_started.hour_utc
-    cross join klaviyo.reporting_settings as settings
+    cross join klaviyo.reporting_settings as thresholds
     left join klaviyo.job_kinds as kinds on started.job_kind = kinds.job_kind
 )
 

@@ -6,7 +6,7 @@
 create or replace view klaviyo.jobs_in_progress as
 with
 
-settings as (
+thresholds as (
     select jobs_in_progress_limit from klaviyo.reporting_settings
 ),
 
@@ -51,13 +51,13 @@ compared as (
         kinds.entity,
         kinds.operation,
         counted.jobs_in_progress,
-        settings.jobs_in_progress_limit as limit_count,
-        cast(counted.jobs_in_progress as double) / nullif(settings.jobs_in_progress_limit, 0) as used_share,
+        thresholds.jobs_in_progress_limit as limit_count,
+        cast(counted.jobs_in_progress as double) / nullif(thresholds.jobs_in_progress_limit, 0) as used_share,
         counted.account_jobs_in_progress,
-        cast(counted.account_jobs_in_progress as double) / nullif(settings.jobs_in_progress_limit, 0)
+        cast(counted.account_jobs_in_progress as double) / nullif(thresholds.jobs_in_progress_limit, 0)
             as account_used_share
     from counted
-    cross join settings
+    cross join thresholds
     left join klaviyo.job_kinds as kinds on counted.job_kind = kinds.job_kind
 )
 

@@ -18,7 +18,7 @@ listings as (
     group by account, job_kind
 ),
 
-settings as (
+thresholds as (
     select stuck_after_seconds from klaviyo.reporting_settings
 ),
 
@@ -48,8 +48,8 @@ in_progress as (
 stuck as (
     select in_progress.*
     from in_progress
-    cross join settings
-    where in_progress.age_seconds >= settings.stuck_after_seconds
+    cross join thresholds
+    where in_progress.age_seconds >= thresholds.stuck_after_seconds
 )
 
 select * from stuck;

@@ -124,7 +124,55 @@ def _wide_integer(node: exp.Expression) -> exp.Expression:
     return exp.DataType.build("DECIMAL(38, 0)") if node.is_type(exp.DataType.Type.INT128) else node
 
 
+# Spark, and what speaks as it does: Databricks, and Sail.
+
+
+def _spark_first_by(name: str) -> _Rule:
+    """`arg_min` and `arg_max`: beside a value that is null, what it is ordered by counts as null too."""
+
+    def rule(node: exp.Expression) -> exp.Expression:
+        value, by = node.this, node.expression
+        is_there = value.copy().is_(exp.null()).not_()
+        return exp.Anonymous(this=name, expressions=[value.copy(), exp.case().when(is_there, by.copy())])
+
+    return rule
+
+
+def _spark_difference(node: exp.Expression) -> exp.Expression:
+    """`date_diff` in microseconds, a unit that it does not have there."""
+    if node.text("unit").upper() != "MICROSECOND":
+        return node
+    return exp.Paren(this=exp.Sub(this=_unix_micros(node.this), expression=_unix_micros(node.expression)))
+
+
+def _unix_micros(time: exp.Expression) -> exp.Expression:
+    zoned = exp.Cast(this=time.copy(), to=exp.DataType.build("TIMESTAMPTZ"))
+    return exp.Anonymous(this="unix_micros", expressions=[zoned])
+
+
+def _spark_hash(node: exp.Expression) -> exp.Expression:
+    """`hash(x) >> 22`, of as many bits."""
+    if not isinstance(node.this, exp.Anonymous) or node.this.name.lower() != "hash":
+        return node
+    return sqlglot.parse_one("SHIFTRIGHT(XXHASH64(text) & 9223372036854775807, 21)", read="spark").transform(
+        _put, "text", node.this.expressions[0]
+    )
+
+
+_SPARK: Final[dict[str, _Rule]] = {
+    "argmin": _spark_first_by("min_by"),
+    "argmax": _spark_first_by("max_by"),
+    "datediff": _spark_difference,
+    "epoch_us": lambda node: _unix_micros(node.expressions[0]),
+    # The exact one, interpolated between neighbours.
+    "percentilecont": lambda node: exp.Anonymous(this="percentile", expressions=[node.this, node.expression]),
+    "bitwiserightshift": _spark_hash,
+    "datatype": _wide_integer,
+}
+
 _RULES: Final[dict[str, dict[str, _Rule]]] = {
+    "spark": _SPARK,
+    "databricks": _SPARK,
     "postgres": {
         "argmin": _first_by(is_descending=False),
         "argmax": _first_by(is_descending=True),
