@@ -147,6 +147,17 @@ def test_errors_that_cannot_be_read_again_stay(sandbox: Sandbox, load: Load, war
     assert warehouse.count("job_observations") == 1
 
 
+def test_errors_whose_pages_go_round_cost_their_job_only(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
+    """The link of a page leads to itself: that job keeps what was stored, and those behind it are read."""
+    sandbox.world.add(import_of(150, "ROUND", total_count=200), import_of(2, "I1", created_at=NOW - 2 * HOUR))
+    sandbox.faults.append(Fault("repeat-link", endpoint="errors", path="ROUND"))
+
+    summary = load(kinds=[IMPORT])
+
+    assert "would not end" in str(summary.outcomes[0].error)
+    assert (errors_of(warehouse, "ROUND"), errors_of(warehouse)) == ([], rows_for(0, 1))
+
+
 def test_an_error_that_cannot_be_read_is_rejected_alone(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """Its place stays free, and the job counts it."""
     odd = {"type": "import-error", "id": "ODD", "attributes": {"code": ["no", "text"]}}

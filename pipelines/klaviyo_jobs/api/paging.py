@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -75,6 +75,12 @@ class Below:
     params: Mapping[str, str]
 
 
+_JOBS_BEFORE: Final = (
+    "the jobs up to this page are loaded; what comes after it is not, and no absence was concluded from it."
+)
+_ERRORS_AGAIN: Final = (
+    "the job is loaded without them, and keeps those that were stored; the next run asks for them again."
+)
 _decode_page = msgspec.json.Decoder(PageBody).decode
 
 
@@ -102,6 +108,7 @@ def iter_pages(
     first = client.base_url + (below.path if below else kind.list_path)
     url = first
     followed: set[str] = set()
+    data = _JOBS_BEFORE if below is None else _ERRORS_AGAIN
 
     def fetch(number: int, link: str) -> Answer[PageBody]:
         params = (below.params if below else kind.list_params) if link == first else None
@@ -129,7 +136,7 @@ def iter_pages(
             problem = None
             if answer.body.links is not None and (link := answer.body.links.next):
                 url = _absolute(link, url)
-                problem = _problem_of_next(client, f"{name}, page {number}", number, url, followed)
+                problem = _problem_of_next(client, f"{name}, page {number}", number, url, followed, data)
                 if problem is None:
                     following = partial(fetch, number + 1, url)
                     coming = ahead.submit(following).result if is_ahead else following
@@ -153,10 +160,11 @@ def _absolute(link: str, page: str) -> str:
         return link
 
 
-def _problem_of_next(client: Client, page: str, number: int, url: str, followed: set[str]) -> PagingError | None:
+def _problem_of_next(
+    client: Client, page: str, number: int, url: str, followed: set[str], data: str
+) -> PagingError | None:
     """Return why the link *url* of the page of that *number*, called *page*, must not be followed, or None."""
     where = f"{page}: links.next"
-    data = "the jobs up to this page are loaded; what comes after it is not, and no absence was concluded from it."
     if url in followed:
         return PagingError(
             f"{where} repeats the link of an earlier page; reading on would not end.",

@@ -24,7 +24,14 @@ import pyarrow as pa
 
 from klaviyo_jobs.api.client import CONNECTIONS, Answer, Client
 from klaviyo_jobs.api.paging import Page, iter_pages
-from klaviyo_jobs.errors import ClosedError, KeyRefusedError, KlaviyoJobsError, StatusError, UnavailableError
+from klaviyo_jobs.errors import (
+    ClosedError,
+    KeyRefusedError,
+    KlaviyoJobsError,
+    PagingError,
+    StatusError,
+    UnavailableError,
+)
 from klaviyo_jobs.extract.details import ErrorsRead, Rest, RestReader
 from klaviyo_jobs.extract.known_jobs import KnownJobs, ListingKey
 from klaviyo_jobs.extract.outcomes import ListingOutcome
@@ -292,9 +299,9 @@ class ListingReader:
             if error.status != 404:
                 self.outcome.error = self.outcome.error or error
         except KlaviyoJobsError as error:
-            # Of one job's detail the answer may be odd; of ten it is the API that is.
+            # Of one job the answer may be odd, or its errors go round in a circle; of ten it is the API that is odd.
             self._odd_detail_count += 1
-            is_odd = isinstance(error, UnavailableError) and error.is_of_the_answer
+            is_odd = isinstance(error, PagingError) or (isinstance(error, UnavailableError) and error.is_of_the_answer)
             if not is_odd or self._odd_detail_count >= _MOST_ODD_DETAILS:
                 self._outage = error
             self.outcome.error = self.outcome.error or error
