@@ -19,7 +19,7 @@ import pytest
 
 from klaviyo_jobs import __version__
 from klaviyo_jobs.model.kinds import DEFAULT_KINDS, KINDS
-from klaviyo_sandbox import Fault, Sandbox
+from klaviyo_sandbox import SCOPES, Fault, Sandbox
 from support.loads import Load, Warehouse
 from support.processes import assert_no_key, command, settings
 
@@ -606,3 +606,25 @@ def test_the_first_failure_gives_the_exit_code(sandbox: Sandbox, tmp_path: Path)
     assert ended.returncode == 3
     assert [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("FAIL")] == ["key", "warehouse"]
     assert ended.stdout.splitlines()[-1].endswith("0 warnings, 2 failed; exit code 3.")
+
+
+def test_scopes_are_told_for_the_kinds_that_need_them(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Each once, with what the key lacks and for which kinds; those that it may read are named too."""
+    sandbox.accounts["default"].scopes = SCOPES - {"lists:read"}
+
+    ended = doctor(tmp_path, sandbox, "--json", kinds="all")
+
+    assert ended.returncode == 3
+    told = [(state, message.partition(" (403")[0]) for state, message, _ in found(ended, "scope")]
+    assert [message for state, message in told if state == "ok"] == [
+        "catalogs:read, for item-create, item-update, item-delete, variant-create, variant-update, variant-delete, "
+        "category-create, category-update, category-delete",
+        "coupon-codes:read, for coupon-code-create",
+        "subscriptions:read, for profile-suppress, profile-unsuppress",
+    ]
+    [(message, next_step)] = [(message, step) for state, message, step in found(ended, "scope") if state == "fail"]
+    assert message.startswith("of the scopes profiles:read and lists:read one or more are missing. Klaviyo refused")
+    assert " for profile-import: it needs the scopes profiles:read and lists:read." in message
+    assert (next_step or "").startswith(
+        "make a private key with read access to Profiles and Lists (Settings, API keys)"
+    )

@@ -419,8 +419,8 @@ def test_kinds_of_one_scope_are_refused_once(sandbox: Sandbox, load: Load) -> No
 
     assert isinstance(summary.error, KeyRefusedError)
     assert {str(outcome.error and outcome.error.message.rpartition(") for ")[2]) for outcome in summary.outcomes} == {
-        "profile-import, which take the scopes profiles:read and lists:read.",
-        "profile-suppress, profile-unsuppress, which take the scope subscriptions:read.",
+        "profile-import: it needs the scopes profiles:read and lists:read.",
+        "profile-suppress, profile-unsuppress: it needs the scope subscriptions:read.",
     }
 
 

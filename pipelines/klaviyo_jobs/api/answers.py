@@ -87,7 +87,7 @@ def error_of(
         scopes = f"the scope{'s' if len(kind.scopes) > 1 else ''} {' and '.join(kind.scopes)}"
         # What a key may not do says nothing of what it may do.
         of_scope = [each.name for each in kinds_of_scopes(kind.scopes)] if status == 403 else []
-        needing = f" for {', '.join(of_scope)}, which take {scopes}" if of_scope else ""
+        needing = f" for {', '.join(of_scope)}: it needs {scopes}" if of_scope else ""
         return KeyRefusedError(
             f"Klaviyo refused the key of account {account!r} ({status}{detail}){needing}.",
             data=f"nothing of {'these kinds' if of_scope else 'this account'} was read after that; "
