@@ -57,16 +57,13 @@ seen_ends as (
         observations.job_id,
         min(observations.observed_at) as seen_at
     from klaviyo_raw.job_observations as observations
-    where
-        observations.status in ('complete', 'cancelled')
-        and exists (
-            select 1
-            from without_time
-            where
-                without_time.account = observations.account
-                and without_time.job_kind = observations.job_kind
-                and without_time.job_id = observations.job_id
-        )
+    -- There is a job for each of these keys, once.
+    inner join without_time
+        on
+            observations.account = without_time.account
+            and observations.job_kind = without_time.job_kind
+            and observations.job_id = without_time.job_id
+    where observations.status in ('complete', 'cancelled')
     group by observations.account, observations.job_kind, observations.job_id
 ),
 
