@@ -28,6 +28,7 @@ from klaviyo_jobs.cli.doctor import doctor_command
 from klaviyo_jobs.cli.logs import LogFormat, is_logging_json, log_to_stderr
 from klaviyo_jobs.cli.prune import prune_command
 from klaviyo_jobs.cli.publish import publish_command
+from klaviyo_jobs.cli.query import query_command
 from klaviyo_jobs.cli.report import report_command
 from klaviyo_jobs.cli.restore import restore_command
 from klaviyo_jobs.cli.run import run_command
@@ -131,6 +132,7 @@ app.command("restore", cls=_LoggedCommand)(restore_command)
 app.command("prune", cls=_LoggedCommand)(prune_command)
 app.command("check", cls=_LoggedCommand)(check_command)
 app.command("report", cls=_LoggedCommand)(report_command)
+app.command("query", cls=_LoggedCommand)(query_command)
 app.command("doctor", cls=_LoggedCommand)(doctor_command)
 app.command("views", cls=_LoggedCommand)(views_command)
 app.command(

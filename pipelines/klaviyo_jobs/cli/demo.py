@@ -55,6 +55,9 @@ def demo_command(
     out.print(summary_line(summary), highlight=False, soft_wrap=True)
     report = f"klaviyo-jobs report --days 365 --warehouse {warehouse}"
     out.print(f"\nLook into it yourself: {report}", highlight=False, soft_wrap=True)
+    query = "select external_id, failures, last_detail from klaviyo.failing_entities order by failures desc limit 5"
+    asked = f'klaviyo-jobs query --warehouse {warehouse} "{query}"'
+    out.print(f"Or ask it in SQL: {asked}", highlight=False, soft_wrap=True)
     if summary.error is not None:
         raise summary.error
 
