@@ -67,9 +67,11 @@ def publish_command(
             keep=keep,
             parquet=path_of(parquet, "--parquet") if parquet and not raw else None,
         )
-        # Its own name, wherever the link leads that stands there.
-        lake = parquet and path_of(parquet.absolute().parent, "--parquet") / parquet.name
-        tables = publish_raw(copy, lake, settings.memory) if lake and raw else None
+        tables = None
+        if parquet and raw:
+            # Its own name, wherever the link leads that stands there.
+            lake = path_of(parquet.absolute().parent, "--parquet") / parquet.name
+            tables = publish_raw(copy, lake, settings.memory)
     out.print(
         f"{published.path}: {published.size_bytes / 2**20:,.1f} MiB, {len(published.views)} views "
         + ("verified" if published.is_verified else "checked")

@@ -154,7 +154,7 @@ class Recall:
         for accounts in portions_of(sorted({account for account, _ in self._listings})):
             jobs_of_listings = f"""
                 from {self._questions.name(JOBS.name)} as j
-                where account in ({marks_of(accounts)}) and job_kind in ({marks_of(kinds)})
+                where {_of(accounts, kinds)}
                 group by account, job_kind
             """
             stored = self._questions.ask(
@@ -180,7 +180,7 @@ class Recall:
             inner join (
                 select account, job_kind, max(created_at) as created_at
                 from {self._questions.name(JOBS.name)} as j
-                where account in ({marks_of(accounts)}) and job_kind in ({marks_of(kinds)})
+                where {_of(accounts, kinds)}
                 group by account, job_kind
             ) as n
                 on n.account = j.account and n.job_kind = j.job_kind
@@ -196,7 +196,7 @@ class Recall:
         All jobs are known that were created before the newest one that the last whole listing had seen; of one in which
         some record could not be read, that record is not.
         """
-        listings = f"account in ({marks_of(accounts)}) and job_kind in ({marks_of(kinds)})"
+        listings = _of(accounts, kinds)
         known = self._questions.ask(
             f"""
             select j.account, j.job_kind, max(j.created_at) as known_until
@@ -228,6 +228,11 @@ class Recall:
         )
         for account, kind, job_id, created_at in tuples_of(moving):
             self._frontiers[account, kind].moving[job_id] = created_at or 0
+
+
+def _of(accounts: Sequence[str], kinds: Sequence[str]) -> str:
+    """Return the condition on rows of *accounts* and *kinds*, which are its parameters in this order."""
+    return f"account in ({marks_of(accounts)}) and job_kind in ({marks_of(kinds)})"
 
 
 def _of_earlier_version(lacking: Sequence[str]) -> WarehouseError:

@@ -173,14 +173,14 @@ def _parse_job(kind: JobKind, raw: msgspec.Raw, path: str, parsed: Parsed, liste
     if kind.errors_are_listed:
         _parse_errors_into(job, attributes, extra, child_faults)
     relationships = top.optional_object("relationships")
-    named = {each.plural for each in kind.relationships}
-    for name in [each.plural for each in kind.relationships]:
+    named = [each.plural for each in kind.relationships]
+    for name in named.copy():
         relationship = relationships.optional_object(name)
         _parse_linkages_into(job, name, relationship, extra, child_faults)
         extra |= relationship.others(_RELATIONSHIP_MEMBERS, f"/relationships/{name}/")
     for name in kind.link_relationships:
         if (links := relationships.present(name)) is None or bytes(links).startswith(b"{"):
-            named.add(name)
+            named.append(name)
             extra |= relationships.optional_object(name).others(["links"], f"/relationships/{name}/")
     known = _JOB_ATTRIBUTES.union(kind.times, kind.counts, ["errors"] if kind.errors_are_listed else ())
     extra |= attributes.others(known)

@@ -201,6 +201,13 @@ REJECTED_RECORDS: Final = _table(
         "run_id": TEXT,
     },
 )
+# What all included resources have: with which job they came, and by which run.
+_SEEN_COLUMNS: Final[dict[str, pa.DataType]] = {
+    "seen_in_job_id": TEXT,
+    SEEN_RANK: TEXT,
+    "extra": JSON,
+    "run_id": TEXT,
+}
 CATEGORIES: Final = _table(
     "categories",
     ("account", "category_id"),
@@ -210,10 +217,7 @@ CATEGORIES: Final = _table(
         "external_id": TEXT,
         "name": TEXT,
         "updated_at": TIME,
-        "seen_in_job_id": TEXT,
-        SEEN_RANK: TEXT,
-        "extra": JSON,
-        "run_id": TEXT,
+        **_SEEN_COLUMNS,
     },
 )
 # What items and variants have in common.
@@ -230,10 +234,7 @@ _PRODUCT_COLUMNS: Final[dict[str, pa.DataType]] = {
     "published": BOOL,
     "created_at": TIME,
     "updated_at": TIME,
-    "seen_in_job_id": TEXT,
-    SEEN_RANK: TEXT,
-    "extra": JSON,
-    "run_id": TEXT,
+    **_SEEN_COLUMNS,
 }
 ITEMS: Final = _table("items", ("account", "item_id"), {"account": TEXT, "item_id": TEXT, **_PRODUCT_COLUMNS})
 VARIANTS: Final = _table(
@@ -258,10 +259,7 @@ COUPON_CODES: Final = _table(
         "unique_code": TEXT,
         "status": TEXT,
         "expires_at": TIME,
-        "seen_in_job_id": TEXT,
-        SEEN_RANK: TEXT,
-        "extra": JSON,
-        "run_id": TEXT,
+        **_SEEN_COLUMNS,
     },
 )
 LISTS: Final = _table(
@@ -274,10 +272,7 @@ LISTS: Final = _table(
         "opt_in_process": TEXT,
         "created_at": TIME,
         "updated_at": TIME,
-        "seen_in_job_id": TEXT,
-        SEEN_RANK: TEXT,
-        "extra": JSON,
-        "run_id": TEXT,
+        **_SEEN_COLUMNS,
     },
 )
 

@@ -31,12 +31,13 @@ def failure_of(outcomes: Sequence[ListingOutcome]) -> KlaviyoJobsError | None:
 
 
 def _next_step(outcomes: Sequence[ListingOutcome], first: KlaviyoJobsError) -> str | None:
-    refused = {outcome.name: outcome for outcome in outcomes if isinstance(outcome.error, KeyRefusedError)}
-    if len(refused) < sum(outcome.error is not None for outcome in outcomes):
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    refusals = [error for error in errors if isinstance(error, KeyRefusedError)]
+    if len(refusals) < len(errors):
         return "run again; what was read before is not read again."
-    if not all(isinstance(each.error, KeyRefusedError) and each.error.is_of_scope for each in refused.values()):
+    if not all(refusal.is_of_scope for refusal in refusals):
         return first.next_step
-    scopes = dict.fromkeys(scope for outcome in refused.values() for scope in outcome.kind.scopes)
+    scopes = dict.fromkeys(scope for outcome in outcomes if outcome.error for scope in outcome.kind.scopes)
     if len(scopes) == 1:
         return first.next_step
     return f"set a private key that has the scopes {', '.join(scopes)} too, or leave these kinds out of `kinds`."

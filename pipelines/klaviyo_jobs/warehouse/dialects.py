@@ -67,6 +67,29 @@ def _rewritten(node: exp.Expression, rules: Mapping[str, _Rule]) -> exp.Expressi
     return node if rule is None else rule(node)
 
 
+# Of several.
+
+
+def _hash_as(expression: str, dialect: str) -> _Rule:
+    """`hash(x) >> 22`: 42 bits that tell apart, by an *expression* of `text`; which ones does not matter."""
+
+    def rule(node: exp.Expression) -> exp.Expression:
+        if not isinstance(node.this, exp.Anonymous) or node.this.name.lower() != "hash":
+            return node
+        return sqlglot.parse_one(expression, read=dialect).transform(_put, "text", node.this.expressions[0])
+
+    return rule
+
+
+def _put(node: exp.Expression, name: str, value: exp.Expression) -> exp.Expression:
+    return value.copy() if isinstance(node, exp.Column) and node.name == name else node
+
+
+def _wide_integer(node: exp.Expression) -> exp.Expression:
+    """`hugeint`: a decimal of as many digits."""
+    return exp.DataType.build("DECIMAL(38, 0)") if node.is_type(exp.DataType.Type.INT128) else node
+
+
 # Postgres.
 
 
@@ -75,10 +98,10 @@ def _first_by(*, is_descending: bool) -> _Rule:
 
     def rule(node: exp.Expression) -> exp.Expression:
         value, by = node.this, node.expression
-        order = exp.Order(expressions=[exp.Ordered(this=by.copy(), desc=is_descending)])
+        order = [exp.Ordered(this=by.copy(), desc=is_descending)]
         condition = exp.and_(value.copy().is_(exp.null()).not_(), by.copy().is_(exp.null()).not_())
         filtered = exp.Filter(
-            this=exp.ArrayAgg(this=exp.Order(this=value.copy(), expressions=order.expressions)),
+            this=exp.ArrayAgg(this=exp.Order(this=value.copy(), expressions=order)),
             expression=exp.Where(this=condition),
         )
         return exp.Bracket(this=exp.Paren(this=filtered), expressions=[exp.Literal.number(1)], offset=1)
@@ -88,8 +111,9 @@ def _first_by(*, is_descending: bool) -> _Rule:
 
 def _postgres_series(node: exp.Expression) -> exp.Expression:
     """`unnest(generate_series(...))`: a series is a set of rows already."""
-    series = node.this if isinstance(node, exp.Explode) else node.expressions[0]
-    return exp.Anonymous(this="generate_series", expressions=[series.args[name] for name in ("start", "end", "step")])
+    return exp.Anonymous(
+        this="generate_series", expressions=[node.this.args[name] for name in ("start", "end", "step")]
+    )
 
 
 def _postgres_match(node: exp.Expression) -> exp.Expression:
@@ -104,24 +128,6 @@ def _postgres_microseconds(node: exp.Expression) -> exp.Expression:
     return sqlglot.parse_one("CAST(EXTRACT(EPOCH FROM moment) * 1000000 AS BIGINT)", read="postgres").transform(
         _put, "moment", node.expressions[0]
     )
-
-
-def _postgres_hash(node: exp.Expression) -> exp.Expression:
-    """`hash(x) >> 22`: 42 bits that tell apart; which ones does not matter."""
-    if not isinstance(node.this, exp.Anonymous) or node.this.name.lower() != "hash":
-        return node
-    return sqlglot.parse_one("(HASHTEXTEXTENDED(text, 0) & 9223372036854775807) >> 21", read="postgres").transform(
-        _put, "text", node.this.expressions[0]
-    )
-
-
-def _put(node: exp.Expression, name: str, value: exp.Expression) -> exp.Expression:
-    return value.copy() if isinstance(node, exp.Column) and node.name == name else node
-
-
-def _wide_integer(node: exp.Expression) -> exp.Expression:
-    """`hugeint`: a decimal of as many digits."""
-    return exp.DataType.build("DECIMAL(38, 0)") if node.is_type(exp.DataType.Type.INT128) else node
 
 
 # Spark, and what speaks as it does: Databricks, and Sail.
@@ -150,15 +156,6 @@ def _unix_micros(time: exp.Expression) -> exp.Expression:
     return exp.Anonymous(this="unix_micros", expressions=[zoned])
 
 
-def _spark_hash(node: exp.Expression) -> exp.Expression:
-    """`hash(x) >> 22`, of as many bits."""
-    if not isinstance(node.this, exp.Anonymous) or node.this.name.lower() != "hash":
-        return node
-    return sqlglot.parse_one("SHIFTRIGHT(XXHASH64(text) & 9223372036854775807, 21)", read="spark").transform(
-        _put, "text", node.this.expressions[0]
-    )
-
-
 _SPARK: Final[dict[str, _Rule]] = {
     "argmin": _spark_first_by("min_by"),
     "argmax": _spark_first_by("max_by"),
@@ -166,7 +163,7 @@ _SPARK: Final[dict[str, _Rule]] = {
     "epoch_us": lambda node: _unix_micros(node.expressions[0]),
     # The exact one, interpolated between neighbours.
     "percentilecont": lambda node: exp.Anonymous(this="percentile", expressions=[node.this, node.expression]),
-    "bitwiserightshift": _spark_hash,
+    "bitwiserightshift": _hash_as("SHIFTRIGHT(XXHASH64(text) & 9223372036854775807, 21)", "spark"),
     "datatype": _wide_integer,
 }
 
@@ -176,11 +173,10 @@ _RULES: Final[dict[str, dict[str, _Rule]]] = {
     "postgres": {
         "argmin": _first_by(is_descending=False),
         "argmax": _first_by(is_descending=True),
-        "unnest": _postgres_series,
         "explode": _postgres_series,
         "regexpextract": _postgres_match,
         "epoch_us": _postgres_microseconds,
-        "bitwiserightshift": _postgres_hash,
+        "bitwiserightshift": _hash_as("(HASHTEXTEXTENDED(text, 0) & 9223372036854775807) >> 21", "postgres"),
         "datatype": _wide_integer,
     },
 }

@@ -38,7 +38,15 @@ from klaviyo_jobs.model.tables import (
     TABLES,
     Table,
 )
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, open_copy, quoted, warehouse_errors
+from klaviyo_jobs.warehouse.engines.duckdb import (
+    RAW_SCHEMA,
+    Connection,
+    be_frugal,
+    has_table,
+    open_copy,
+    quoted,
+    warehouse_errors,
+)
 
 # Spark takes no file for data whose name begins so.
 _MANIFEST: Final = "_manifest.json"
@@ -144,9 +152,7 @@ def _write(copy: Path, folder: Path, before: Path | None, memory: MemoryBounds) 
     manifest: dict[str, Parts] = {}
     part_count = written_count = 0
     with open_copy(copy, memory) as connection, warehouse_errors(copy):
-        connection.execute("set threads = 1")
-        connection.execute("set preserve_insertion_order = false")
-        connection.execute("set timezone = 'UTC'")
+        be_frugal(connection)
         for table in TABLES.values():
             if not has_table(connection, table.name):
                 continue
@@ -174,15 +180,11 @@ def _manifest_of(version: Path | None) -> dict[str, Parts]:
 
 def _parts_of(connection: Connection, table: Table) -> Parts:
     """Return the parts of *table*, by the path below its folder, each with what tells its state."""
-    of_jobs = table in _OF_JOBS
     # Children change with their job only, and are many.
-    source = JOBS if of_jobs else table
-    columns = (
-        f"account, {_month_of(source, source.name)} as month" if source.name in _TIMES else "account, null as month"
-    )
+    source = _dated_by(table)
     found = connection.execute(
         f"""
-        select {columns}, count(*), bit_xor(hash({source.name}))
+        select account, {_month_of(table)} as month, count(*), bit_xor(hash({source.name}))
         from {RAW_SCHEMA}.{source.name} group by all order by all
         """
     ).fetchall()
@@ -194,8 +196,16 @@ def _parts_of(connection: Connection, table: Table) -> Parts:
     }
 
 
-def _month_of(table: Table, name: str) -> str:
-    time_of_row = _TIMES[table.name].replace("(", f"({name}.") if "(" in _TIMES[table.name] else _TIMES[table.name]
+def _dated_by(table: Table) -> Table:
+    """Return the table whose rows tell the months of those of *table*."""
+    return JOBS if table in _OF_JOBS else table
+
+
+def _month_of(table: Table) -> str:
+    """Return what gives the month of a row of *table*, or null, where it is joined to the one that dates it."""
+    time_of_row = _TIMES.get(_dated_by(table).name)
+    if time_of_row is None:
+        return "null"
     return f"coalesce(strftime({time_of_row} at time zone 'UTC', '%Y-%m'), 'unknown')"
 
 
@@ -224,14 +234,13 @@ def _write_parts(connection: Connection, table: Table, folder: Path, changed: se
         return
     columns = ", ".join(f"t.{name}" for name in table.schema.names)
     has_month = table.name not in ENTITY_TABLES
-    month = _month_of(JOBS if table in _OF_JOBS else table, "j" if table in _OF_JOBS else "t") if has_month else "null"
     joined = f"left join {RAW_SCHEMA}.{JOBS.name} as j using (account, job_kind, job_id)" if table in _OF_JOBS else ""
     listed = ", ".join(map(quoted, sorted(changed)))
     by_month = "'/month=' || month" if has_month else "''"
     connection.execute(
         f"""
         copy (
-            with dated as (select {columns}, {month} as month from {RAW_SCHEMA}.{table.name} as t {joined})
+            with dated as (select {columns}, {_month_of(table)} as month from {RAW_SCHEMA}.{table.name} as t {joined})
             select {"*" if has_month else "* exclude (month)"} from dated
             where 'account=' || url_encode(account) || {by_month} in ({listed})
         ) to {quoted(str(folder))} (

@@ -39,6 +39,7 @@ from klaviyo_jobs.warehouse.engines.duckdb import (
     Connection,
     DatabaseError,
     OutOfMemoryError,
+    be_frugal,
     check_place,
     open_copy,
     open_warehouse,
@@ -187,7 +188,7 @@ def copy_file(source: Path, target: Path) -> None:
 def _make_tables(copy: Path, memory: MemoryBounds) -> None:
     """Put a table of its rows in the place of each of those views, with the same name and comments."""
     with open_warehouse(copy, memory) as connection:
-        _be_frugal(connection)
+        be_frugal(connection)
         present = _names(connection, "select view_name from duckdb_views() where schema_name = ?", VIEW_SCHEMA)
         with transaction(connection):
             for name in (name for name in AS_TABLES if name in present):
@@ -247,15 +248,9 @@ def _names(connection: Connection, query: str, schema: str) -> list[str]:
     return sorted(name for (name,) in connection.execute(query, [schema]).fetchall())
 
 
-def _be_frugal(connection: Connection) -> None:
-    """Make *connection* read views of any size within its memory: in one thread, and in whatever order rows come."""
-    connection.execute("set threads = 1")
-    connection.execute("set preserve_insertion_order = false")
-
-
 def _read_views(connection: Connection, views: list[str]) -> None:
     """Read every view to its end."""
-    _be_frugal(connection)
+    be_frugal(connection)
     for name in views:
         for _ in connection.sql(f'from {VIEW_SCHEMA}."{name}"').to_arrow_reader(_ROWS_AT_ONCE):
             pass
@@ -314,7 +309,7 @@ def _write_parquet(copy: Path, folder: Path, views: list[str], memory: MemoryBou
     with _folder_of(*targets), ExitStack() as stack:
         written = {target: stack.enter_context(beside(target)) for target in targets}
         with open_copy(copy, memory) as connection:
-            _be_frugal(connection)
+            be_frugal(connection)
             for name, temporary in zip(views, written.values(), strict=True):
                 connection.sql(f'from {VIEW_SCHEMA}."{name}"').write_parquet(str(temporary))
         for temporary in written.values():

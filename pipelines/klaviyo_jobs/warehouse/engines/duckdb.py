@@ -143,6 +143,12 @@ def open_copy(path: Path, memory: MemoryBounds = DEFAULT_MEMORY) -> Connection:
     return _connect(path, memory, read_only=True)
 
 
+def be_frugal(connection: Connection) -> None:
+    """Make *connection* read views of any size within its memory: in one thread, and in whatever order rows come."""
+    connection.execute("set threads = 1")
+    connection.execute("set preserve_insertion_order = false")
+
+
 def _connect(path: Path, memory: MemoryBounds, *, read_only: bool) -> Connection:
     connection = duckdb.connect(str(path), read_only=read_only)
     for name, value in bounds_of(memory).items():
