@@ -16,6 +16,8 @@ shared machine compare ratios, and only those of one session. Nothing here fails
     W6  publish, check and report, on a young warehouse and on that of two years
     W7  start-up
     W8  quiet runs of one, ten and a hundred accounts, of nine kinds each
+    W9  the load of W1, and a quiet run after it, into DuckDB, Postgres and a DuckLake; only if asked for, with
+        PYTHONPATH=tests and the Python of build/engines. What the server takes is not counted.
 """
 
 from __future__ import annotations
@@ -258,12 +260,49 @@ def accounts(bench: Bench) -> None:
         bench.compare("W8", **works)
 
 
+def engines(bench: Bench) -> None:
+    """W9: the same load into each engine."""
+    # What it needs is not installed where the others are measured.
+    from support.places import InLake, InPostgres, postgres_server
+
+    with sandbox_of(f"bulk:{int(20_000 * bench.scale)}x100x3") as told, postgres_server(bench.folder) as server:
+        url, file = told["base_url"], bench.folder / "w9.duckdb"
+        database, catalog = InPostgres(server, "bench"), InPostgres(server, "catalog")
+        lake = InLake(catalog.url, bench.folder)
+        os.environ |= lake.environment
+
+        def load(place: InPostgres | InLake, *, begins_anew: bool) -> Cost:
+            if begins_anew:
+                place.clear()
+            settings = {f"{PREFIX}API_KEY": "pk_sandbox_default", f"{PREFIX}BASE_URL": url} | place.environment
+            command = [*OURS, "run", "--kind=item-create", "--destination", place.name]
+            return run(command, RUNTIME__LOG_LEVEL="WARNING", **settings)
+
+        bench.compare(
+            "W9",
+            into_DuckDB=lambda: bench.ours(url, bench.new("w9.duckdb"), "run", "--kind=item-create"),
+            into_Postgres=lambda: load(database, begins_anew=True),
+            into_DuckLake=lambda: load(lake, begins_anew=True),
+        )
+        bench.compare(
+            "W9",
+            quiet_in_DuckDB=lambda: bench.ours(url, file, "run", "--kind=item-create"),
+            quiet_in_Postgres=lambda: load(database, begins_anew=False),
+            quiet_in_DuckLake=lambda: load(lake, begins_anew=False),
+        )
+        [(size,)] = database.rows("select pg_database_size(current_database())")
+        files = sum(path.stat().st_size for path in bench.folder.glob("lake/**/*.parquet"))
+        sizes = file.stat().st_size, size, files
+        print(f"{'':4}MiB on disk: {', '.join(f'{each / 2**20:.0f}' for each in sizes)}", flush=True)
+
+
 PARTS: dict[str, Callable[..., None]] = {
     "W1": first_loads,
     "W2": details,
     "W5": history_of_years,
     "W7": start_up,
     "W8": accounts,
+    "W9": engines,
 }
 
 
@@ -279,6 +318,8 @@ def ratios_of(bench: Bench) -> dict[str, float]:
         "W5 one change, two years / young": (("W5", "one change two years"), ("W5", "one change young")),
         "W6 check, two years / young": (("W6", "check two years"), ("W6", "check young")),
         "W6 report, two years / young": (("W6", "report two years"), ("W6", "report young")),
+        "W9 Postgres / DuckDB": (("W9", "into Postgres"), ("W9", "into DuckDB")),
+        "W9 DuckLake / DuckDB": (("W9", "into DuckLake"), ("W9", "into DuckDB")),
         "W7 quiet run of nine kinds / import dlt": (("W7", "quiet run of nine kinds"), ("W7", "import dlt")),
     }
     ratios = {
@@ -297,7 +338,8 @@ def main() -> None:
     parser = argparse.ArgumentParser("bench", description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--scale", type=float, default=1.0, help="jobs of W1, W2 and W5, as a share of those described")
     parser.add_argument("--times", type=int, default=3, help="how often each is run")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"which, of {', '.join(PARTS)}; W3 and W4 come with W1")
+    usual = ",".join(name for name in PARTS if name != "W9")
+    parser.add_argument("--only", default=usual, help=f"which, of {', '.join(PARTS)}; W3 and W4 come with W1")
     parser.add_argument("--json", type=Path, help="where to write the numbers too")
     parser.add_argument("--sdk", type=Path, help="a Python that has klaviyo-api, pyarrow, duckdb, msgspec and urllib3")
     options = parser.parse_args()

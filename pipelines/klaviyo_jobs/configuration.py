@@ -100,15 +100,24 @@ def exposed_secrets() -> list[Path]:
 
 def place_of(name: str) -> Place | None:
     """Return where the setting *name* was found; None if it stands nowhere."""
-    for depth in range(len(SECTIONS), -1, -1):
+    # What is a section of dlt's own is not looked for under shorter names.
+    depths = [len(SECTIONS)] if name in _OF_DLT else range(len(SECTIONS), -1, -1)
+    for depth in depths:
         variable = EnvironProvider.get_key_name(name, *SECTIONS[:depth])
         if variable in os.environ:
             return Place(None, variable)
-    for depth in range(len(SECTIONS), -1, -1):
+    for depth in depths:
         for provider in _files():
             if provider.get_value(name, object, "", *SECTIONS[:depth])[0] is not None:
                 return Place(_file_of(provider, name, SECTIONS[:depth]), name)
     return None
+
+
+def own_value(name: str) -> Any:
+    """Return the setting *name* as it stands in our own section, and in none of those where dlt looks as well."""
+    if (text := os.environ.get(f"{ENV_PREFIX}{name.upper()}")) is not None:
+        return text
+    return next((found for each in _files() if (found := _section_of(each, *SECTIONS).get(name)) is not None), None)
 
 
 def refuse_unread(known: Collection[str], secrets: Collection[str]) -> None:

@@ -21,7 +21,7 @@ from dlt.common.typing import SecretSentinel, TSecretStrValue
 
 from klaviyo_jobs.addresses import is_loopback, origin_of
 from klaviyo_jobs.configuration import ENV_PREFIX as ENV_PREFIX
-from klaviyo_jobs.configuration import exposed_secrets, refuse_unread
+from klaviyo_jobs.configuration import exposed_secrets, own_value, refuse_unread
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.forms import Names, Seconds, Share, given, names_of, read_seconds, read_share, refuse_below, resolved
 from klaviyo_jobs.keys import ApiKey, key_of
@@ -33,6 +33,7 @@ from klaviyo_jobs.places import path_of
 
 DEFAULT_BASE_URL: Final = "https://a.klaviyo.com"
 DEFAULT_ACCOUNT: Final = "default"
+DEFAULT_DESTINATION: Final = "duckdb"
 DEFAULT_INCLUDE: Final = ("categories",)
 _ALL_KINDS: Final = "all"
 
@@ -59,9 +60,11 @@ class Settings(BaseConfiguration):
     kinds: Names | None = None
     include: Names | None = None
     import_error_payloads: bool = False
+    destination: str = DEFAULT_DESTINATION
     warehouse: str = "warehouse.duckdb"
     warehouse_wait_seconds: Seconds = 10.0
     progress_seconds: Seconds = 10.0
+    download_extensions: bool = False
     bi_copy: str | None = None
     bi_copy_tables: bool = False
     memory_limit: str = "512MB"
@@ -75,6 +78,8 @@ class Settings(BaseConfiguration):
 
     def on_resolved(self) -> None:
         """Refuse what cannot work, before anything is read."""
+        # To dlt, the section `destination` of its own is a value of this name too.
+        self.destination = str(own_value("destination") or DEFAULT_DESTINATION).strip()
         for name in ("kinds", "include"):
             setattr(self, name, names_of(name, getattr(self, name)))
         for name in ("warehouse_wait_seconds", "progress_seconds", "stuck_after_seconds"):

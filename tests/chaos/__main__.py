@@ -3,6 +3,7 @@ Kill real runs at any instant, against an API whose jobs move on meanwhile, and 
 
     PYTHONPATH=tests python -m chaos --kills 200 --seed 5
     PYTHONPATH=tests python -m chaos --kills 60 --faults --pairs --lose-working-directory --full-disk
+    PYTHONPATH=tests python -m chaos --kills 60 --destination postgres
 
 In:     nothing but the command `klaviyo-jobs run`, its exit codes and its log lines `step NAME` on stderr. No hook in it.
 Out:    `N kills, M differences`; for each difference the seed, the episode, what was done, both warehouses, all logs.
@@ -31,6 +32,9 @@ In episodes of the variant `upgrades` the killed side is put back to contract 1 
 the round changes it to today's, or is killed while it does. Of the jobs that contract 1 kept and that have expired
 since, nothing makes the hash of their content again: `content_hash` is not compared there.
 
+With --destination the killed runs load into a Postgres that is started for it, or into a DuckLake whose catalog is
+there; the twin stays a DuckDB file. What they left is copied into a file before it is compared.
+
 Schedules follow from the seed; where exactly a kill lands depends on timing too.
 """
 
@@ -45,6 +49,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -53,6 +58,7 @@ from chaos.episode import Episode
 from chaos.report import VARIANTS, Report, say
 from chaos.run import Runs
 from chaos.schedule import Schedule
+from support.places import InFile, InLake, InPostgres, Place, postgres_server
 
 # More of them say nothing new.
 MOST_DIFFERENCES: Final = 10
@@ -67,15 +73,20 @@ def play(
     episodes: Sequence[int] = (),
     is_exact: bool = False,
     is_kill_only: bool = False,
+    destination: str = "duckdb",
 ) -> Report:
     """Play episodes, *variants* in turn, until *kills* runs have been killed, or those of the numbers *episodes*."""
     report = Report(seed)
     schedule = Schedule(is_exact=is_exact, is_kill_only=is_kill_only)
+    if destination != "duckdb":
+        # Other packages are there where its engines are, and a process that has started threads cannot be forked.
+        os.environ |= {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)))
         (folder / "runs").mkdir()
         runs = Runs(folder / "runs")
         stack.callback(runs.close)
+        server = stack.enter_context(postgres_server(folder)) if destination != "duckdb" else ""
         disk = None
         if "full-disk" in variants:
             disk = Disk(folder)
@@ -85,12 +96,24 @@ def play(
             if report.kills >= kills or len(report.differences) >= MOST_DIFFERENCES:
                 break
             variant = variants[(number - 1) % len(variants)]
-            episode = Episode(runs, folder / f"episode-{number}", report, number, variant, schedule, disk)
+            place_of = partial(_place_of, destination, server, f"episode_{number}")
+            episode = Episode(runs, folder / f"episode-{number}", report, number, variant, schedule, disk, place_of)
             episode.play(rounds, kills)
             shutil.rmtree(folder / f"episode-{number}", ignore_errors=True)
             shutil.rmtree(episode.killed.parent, ignore_errors=True)
             say(f"episode {number} ({variant}): {report.kills} kills so far, {len(report.differences)} differences")
     return report
+
+
+def _place_of(destination: str, server: str, name: str, killed: Path) -> Place:
+    """Return where the killed runs of an episode load to."""
+    if destination == "duckdb":
+        return InFile(killed)
+    database = InPostgres(server, name)
+    place = database if destination == "postgres" else InLake(database.url, killed.parent / "files")
+    # Read by whoever looks at what is there, as by the command.
+    os.environ.update(place.environment)
+    return place
 
 
 def main() -> NoReturn:
@@ -108,6 +131,9 @@ def main() -> NoReturn:
     parser.add_argument("--pairs", action="store_true", help="also with two runs started together")
     parser.add_argument("--lose-working-directory", action="store_true", help="also with it deleted between runs")
     parser.add_argument("--full-disk", action="store_true", help="also with the disk full")
+    parser.add_argument(
+        "--destination", default="duckdb", choices=["duckdb", "postgres", "ducklake"], help="where killed runs load to"
+    )
     options = parser.parse_args()
     asked = {
         "faults": options.faults,
@@ -136,6 +162,7 @@ def main() -> NoReturn:
         episodes=episodes,
         is_exact=options.steps,
         is_kill_only=options.kill_only,
+        destination=options.destination,
     )
     say(report.render())
     sys.exit(1 if report.differences else 0)

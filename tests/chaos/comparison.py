@@ -15,6 +15,7 @@ from chaos.story import JobKey, Row, Story, errors_of, state_of
 
 CHECKS: Final = Path(__file__).resolve().parents[2] / "sql" / "checks"
 COMPARED: Final = ("jobs", "job_errors", "job_linkages", "categories", "rejected_records")
+VIEWS: Final = ("job_throughput_daily", "job_failure_rates_daily")
 _TIMES_OF_RUNS: Final = (
     *("first_seen_at", "last_changed_at", "vanished_at", "detail_read_at", "errors_read_at"),
     *("first_rejected_at", "last_rejected_at"),
@@ -107,7 +108,7 @@ class Comparison:
             )
             """,
         )
-        for view in ("job_throughput_daily", "job_failure_rates_daily") if not self._gone else ():
+        for view in VIEWS if not self._gone else ():
             ours, theirs = f"from klaviyo.{view}", f"from twin.klaviyo.{view}"
             self._find(f"view {view}", f"(({ours}) except all ({theirs})) union all (({theirs}) except all ({ours}))")
 

@@ -10,19 +10,20 @@ import signal
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
-from chaos.comparison import COMPARED, Comparison, differences_of_copy
+from chaos.comparison import COMPARED, VIEWS, Comparison, differences_of_copy
 from chaos.disk import Disk
 from chaos.report import DifferenceError, Ended, Report, say
 from chaos.run import STUCK_SECONDS, Run, Runs
 from chaos.schedule import Moment, Schedule
 from chaos.story import KINDS, KINDS_OF_CONTRACT_1, START, JobKey, Story
 from klaviyo_sandbox import Fault, Sandbox
-from support.contracts import put_back_to_contract_1
+from support.places import Place, put_back_to_contract_1
 
 STOP_SECONDS: Final = 5.0
 
@@ -31,7 +32,15 @@ class Episode:
     """One account, one variant, and the two warehouses."""
 
     def __init__(
-        self, runs: Runs, folder: Path, report: Report, number: int, variant: str, schedule: Schedule, disk: Disk | None
+        self,
+        runs: Runs,
+        folder: Path,
+        report: Report,
+        number: int,
+        variant: str,
+        schedule: Schedule,
+        disk: Disk | None,
+        place_of: Callable[[Path], Place],
     ) -> None:
         self.rng = random.Random(f"{report.seed}/{number}/{variant}")
         # Their own, so that the story of an episode stays the same wherever kills land.
@@ -47,9 +56,11 @@ class Episode:
         self._folder.mkdir(parents=True)
         base = self._disk.folder / f"episode-{number}" if self._disk else self._folder
         base.mkdir(exist_ok=True)
+        # What the killed runs leave is looked at in a file: the warehouse itself, or its rows.
         self.killed, self.twin = base / "killed.duckdb", self._folder / "undisturbed.duckdb"
+        self._place = place_of(self.killed)
         # In every second episode runs publish a copy for readers.
-        self._copy = base / "copy.duckdb" if number % 2 else None
+        self._copy = base / "copy.duckdb" if number % 2 and self._place.name == "duckdb" else None
         self._work = base / "work"
         self._gone: set[JobKey] = set()
         # One that came back unchanged is not read again by the runs that have it, but is by the twin.
@@ -84,6 +95,7 @@ class Episode:
         finally:
             for run in self._all:
                 run.send(signal.SIGKILL)
+            self._place.clear()
 
     def _play_round(self, kills: int) -> None:
         rng, story = self.rng, self.story
@@ -92,7 +104,7 @@ class Episode:
         story.begin_round()
         self._sandbox.faults[:] = _faults(rng) if self._variant == "faults" else []
         if self._variant == "upgrades" and self._good:
-            put_back_to_contract_1(self.killed)
+            put_back_to_contract_1(self._place)
         for nth in range(3 if self._schedule.is_exact else rng.choice((1, 2, 2, 3))):
             if nth:
                 story.go_on()
@@ -300,10 +312,14 @@ class Episode:
             "SOURCES__KLAVIYO_JOBS__BACKOFF_SECONDS": "0.02",
             "SOURCES__KLAVIYO_JOBS__MAX_TOTAL_WAIT_SECONDS": "60",
         }
+        where = ["--warehouse", str(warehouse)]
+        if is_disturbed and self._place.name != "duckdb":
+            environment |= self._place.environment
+            where = ["--destination", self._place.name]
         if is_disturbed and self._copy:
             environment["SOURCES__KLAVIYO_JOBS__BI_COPY"] = str(self._copy)
         run = self._runs.start(
-            ["run", "--verbose", "--json", "--warehouse", str(warehouse), *arguments],
+            ["run", "--verbose", "--json", *where, *arguments],
             directory=work / "cwd",
             environment=environment,
             is_fresh=is_fresh,
@@ -329,6 +345,7 @@ class Episode:
             )
 
     def _compare(self, when: str) -> None:
+        self._look()
         ignored = ("content_hash",) if self._variant == "upgrades" else ()
         with Comparison(self.killed, self.twin, self.story, self._gone, self._ever_gone, ignored) as comparison:
             comparison.compare(self._good, self._ended)
@@ -339,7 +356,14 @@ class Episode:
         if comparison.differences:
             raise DifferenceError(f"{when}:\n    " + "\n    ".join(comparison.differences))
 
+    def _look(self) -> None:
+        """Have what the killed runs left in the file that is looked at."""
+        if self._place.name != "duckdb":
+            self.killed.unlink(missing_ok=True)
+            self._place.export(self.killed, VIEWS)
+
     def _count_rows(self) -> dict[str, int]:
+        self._look()
         with duckdb.connect(str(self.killed), read_only=True) as connection:
             return {
                 table: connection.execute(f"select count(*) from klaviyo_raw.{table}").fetchall()[0][0]

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from klaviyo_jobs import errors
-from klaviyo_jobs.warehouse.lock import RunLock
+from klaviyo_jobs.warehouse.lock import FileLock
 from klaviyo_sandbox import Fault, Job, RawJob, Sandbox
 from support.loads import HOUR, NOW
 from support.processes import ENVIRONMENT, assert_no_key, command, settings, started
@@ -283,7 +283,7 @@ def test_a_message_says_what_where_in_what_state_and_what_next(name: str, sandbo
 
 def test_a_lock_that_is_held_names_its_holder(sandbox: Sandbox, tmp_path: Path) -> None:
     """Exit code 6: who, since when and at which step; the other run goes on."""
-    with RunLock(tmp_path / "warehouse.duckdb", []) as lock:
+    with FileLock(tmp_path / "warehouse.duckdb", []) as lock:
         lock.enter_step("extract")
 
         ended = command(tmp_path, "run", "--kind", "item-create", **settings(sandbox))

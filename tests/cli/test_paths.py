@@ -11,7 +11,7 @@ import pytest
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.places import path_of
 from klaviyo_jobs.warehouse.engines.duckdb import COPY, check_place
-from klaviyo_jobs.warehouse.lock import RunLock
+from klaviyo_jobs.warehouse.lock import FileLock
 from klaviyo_sandbox import Job, Sandbox
 from support.loads import NOW
 from support.processes import command, settings
@@ -82,7 +82,7 @@ def test_two_names_of_a_warehouse_have_one_lock(sandbox: Sandbox, tmp_path: Path
         (tmp_path / "there").symlink_to(home)
         name = tmp_path / "there" / "w.duckdb"
 
-    with RunLock(home / "w.duckdb", []):
+    with FileLock(home / "w.duckdb", []):
         assert run(sandbox, tmp_path, "--warehouse", str(name)) == 6
 
 

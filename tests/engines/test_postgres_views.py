@@ -7,6 +7,7 @@ import pytest
 
 from engines.conftest import Postgres
 from engines.data import assert_same, fill, tables_of
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from klaviyo_jobs.warehouse.views import LAYERS, apply_views, find_sql, statements_of_views
 from support.loads import Warehouse
 
@@ -27,7 +28,7 @@ def both(
         patch.chdir(folder)
         warehouse = fill(folder / "warehouse.duckdb", request.param)
     with duckdb.connect(str(warehouse.path)) as connection:
-        apply_views(connection, reporting_timezone=request.param, stuck_after_seconds=3600)
+        apply_views(DuckDBConnection(connection), reporting_timezone=request.param, stuck_after_seconds=3600)
     postgres.rows("drop schema if exists klaviyo cascade; drop schema if exists klaviyo_raw cascade")
     postgres.rows("create schema klaviyo_raw")
     copy_raw(warehouse, postgres)

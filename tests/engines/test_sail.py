@@ -15,6 +15,7 @@ from engines.conftest import engine
 from engines.data import assert_same, fill
 from engines.sail_reader import plain
 from klaviyo_jobs.memory import DEFAULT_MEMORY
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from klaviyo_jobs.warehouse.lake import publish_raw
 from klaviyo_jobs.warehouse.views import LAYERS, apply_views, find_sql, statements_of_views
 from support.loads import Warehouse
@@ -37,7 +38,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, dict[s
         patch.chdir(folder)
         warehouse = fill(folder / "warehouse.duckdb", ZONE)
     with duckdb.connect(str(warehouse.path)) as connection:
-        apply_views(connection, reporting_timezone=ZONE, stuck_after_seconds=3600)
+        apply_views(DuckDBConnection(connection), reporting_timezone=ZONE, stuck_after_seconds=3600)
     publish_raw(warehouse.path, folder / "lake", DEFAULT_MEMORY)
     statements = folder / "views.sql"
     statements.write_text(

@@ -12,6 +12,7 @@ import pytest
 from klaviyo_jobs.monitor.alarms import Followed, follow
 from klaviyo_jobs.monitor.measures import Finding
 from klaviyo_jobs.warehouse.alarms import Alarm, Place, read_alarms, write_alarms
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 
 NOW = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)
@@ -125,8 +126,8 @@ def test_alarms_come_back_from_the_warehouse_as_they_were(tmp_path: Path) -> Non
     ]
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         connection.execute("create schema klaviyo_raw")
-        assert read_alarms(connection) == {}
-        write_alarms(connection, [*alarms, Alarm(Place("silence", "eu", "x"), 1.0, None, NOW)])
-        write_alarms(connection, alarms)
+        assert read_alarms(DuckDBConnection(connection)) == {}
+        write_alarms(DuckDBConnection(connection), [*alarms, Alarm(Place("silence", "eu", "x"), 1.0, None, NOW)])
+        write_alarms(DuckDBConnection(connection), alarms)
 
-        assert read_alarms(connection) == {alarm.place: alarm for alarm in alarms}
+        assert read_alarms(DuckDBConnection(connection)) == {alarm.place: alarm for alarm in alarms}

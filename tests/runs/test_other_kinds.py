@@ -9,6 +9,7 @@ from typing import Any
 from klaviyo_jobs.errors import KeyRefusedError, PartialError
 from klaviyo_jobs.extract.source import build_listings
 from klaviyo_jobs.runs.plan import plan_run
+from klaviyo_jobs.warehouse.engines.duckdb_engine import DuckDBFile
 from klaviyo_sandbox import SCOPES, Fault, Job, JobError, RawJob, Sandbox
 from support.jobs import job
 from support.loads import DAY, HOUR, NOW, Load, Warehouse
@@ -430,7 +431,7 @@ def test_a_dry_run_counts_the_pages_of_errors(sandbox: Sandbox, load: Load, ware
         import_of(150, "I1"), import_of(0, "I2"), import_of(0, "I3", failed_count=None), import_of(1, "I4")
     )
 
-    [outcome] = plan_run(build_listings(load.settings(kinds=[IMPORT])), warehouse.path)
+    [outcome] = plan_run(build_listings(load.settings(kinds=[IMPORT])), DuckDBFile(warehouse.path))
 
     assert (outcome.page_count, outcome.detail_count) == (1, 2 + 1 + 1)
     load(kinds=[IMPORT])

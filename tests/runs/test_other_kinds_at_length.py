@@ -8,6 +8,7 @@ import pytest
 
 from klaviyo_jobs.extract.source import build_listings
 from klaviyo_jobs.runs.plan import least_seconds_of, plan_run
+from klaviyo_jobs.warehouse.engines.duckdb_engine import DuckDBFile
 from klaviyo_sandbox import RateLimits, Sandbox
 from support.expected import assert_loaded
 from support.loads import NOW, Load, Warehouse
@@ -36,7 +37,7 @@ def test_imports_keep_the_slow_limit_and_hold_up_no_others(warehouse: Warehouse)
     with Sandbox("imports:80x150", clock=NOW, limits=RateLimits()) as sandbox:
         load = Load(sandbox, warehouse)
         kinds = ["item-create", "profile-*"]
-        planned = least_seconds_of(plan_run(build_listings(load.settings(kinds=kinds)), warehouse.path))
+        planned = least_seconds_of(plan_run(build_listings(load.settings(kinds=kinds)), DuckDBFile(warehouse.path)))
         # What the plan asked for is out of the minute's window again.
         time.sleep(61)
         began = time.monotonic()

@@ -8,6 +8,7 @@ from klaviyo_jobs.errors import KeyRefusedError
 from klaviyo_jobs.extract.outcomes import ListingOutcome
 from klaviyo_jobs.extract.source import build_listings
 from klaviyo_jobs.runs.plan import plan_run
+from klaviyo_jobs.warehouse.engines.duckdb_engine import DuckDBFile
 from klaviyo_sandbox import Job, RawJob, Sandbox
 from support.loads import NOW, Load, Warehouse
 
@@ -34,7 +35,9 @@ def counts(outcome: ListingOutcome) -> tuple[str, bool, int, int, int, int]:
 @pytest.mark.usefixtures("no_file")
 def test_calls_are_counted_over_all_pages(jobs: Sandbox, load: Load, warehouse: Warehouse) -> None:
     """One detail for each job of a kind that is read with details, none for the others; no file is made."""
-    outcomes = plan_run(build_listings(load.settings(kinds=["item-create", "category-create"])), warehouse.path)
+    outcomes = plan_run(
+        build_listings(load.settings(kinds=["item-create", "category-create"])), DuckDBFile(warehouse.path)
+    )
 
     assert [counts(outcome) for outcome in outcomes] == [
         ("item-create", True, 2, 150, 150, 0),
@@ -49,14 +52,16 @@ def test_what_the_warehouse_holds_is_not_counted(jobs: Sandbox, load: Load, ware
     load(kinds=["category-create"])
     jobs.world.change("category-create", "J149", completed_count=1)
 
-    [outcome] = plan_run(build_listings(load.settings(kinds=["category-create"])), warehouse.path)
+    [outcome] = plan_run(build_listings(load.settings(kinds=["category-create"])), DuckDBFile(warehouse.path))
 
     assert counts(outcome) == ("category-create", True, 2, 150, 1, 1)
 
 
 def test_a_listing_that_cannot_be_read_is_told(load: Load, warehouse: Warehouse) -> None:
     """It is not complete, and has the error that a run would end with."""
-    [outcome] = plan_run(build_listings(load.settings(kinds=["item-create"], api_key="pk_wrong")), warehouse.path)
+    [outcome] = plan_run(
+        build_listings(load.settings(kinds=["item-create"], api_key="pk_wrong")), DuckDBFile(warehouse.path)
+    )
 
     assert counts(outcome) == ("item-create", False, 0, 0, 0, 0)
     assert isinstance(outcome.error, KeyRefusedError)
@@ -67,6 +72,6 @@ def test_a_record_that_cannot_be_read_is_counted(sandbox: Sandbox, load: Load, w
     sandbox.world.add(Job("item-create", "J1", NOW, completed_at=NOW, total_count=1))
     sandbox.world.add(RawJob("item-create", {"id": "ODD", "attributes": {}}))
 
-    [outcome] = plan_run(build_listings(load.settings(kinds=["item-create"])), warehouse.path)
+    [outcome] = plan_run(build_listings(load.settings(kinds=["item-create"])), DuckDBFile(warehouse.path))
 
     assert (outcome.rejected_count, outcome.job_count, outcome.is_complete) == (1, 1, True)

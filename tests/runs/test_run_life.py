@@ -20,7 +20,7 @@ import pytest
 from klaviyo_jobs.errors import KeyRefusedError, PartialError, SettingError, WarehouseError
 from klaviyo_jobs.runs.run import run
 from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
-from klaviyo_jobs.warehouse.lock import RunLock
+from klaviyo_jobs.warehouse.lock import FileLock
 from klaviyo_sandbox import Fault, Job, RawJob, Sandbox
 from support.loads import NOW, Load, Warehouse
 from support.processes import Process, reader, settings, started
@@ -231,7 +231,7 @@ def test_a_lock_file_cut_off_by_a_kill_is_no_obstacle(tmp_path: Path) -> None:
     """Half a line of JSON tells nothing, and takes nobody's turn."""
     (tmp_path / "w.duckdb.lock").write_text('{"holder":{"pid":12')
 
-    with RunLock(tmp_path / "w.duckdb", [("default", "item-create")]) as lock:
+    with FileLock(tmp_path / "w.duckdb", [("default", "item-create")]) as lock:
         holder = json.loads((tmp_path / "w.duckdb.lock").read_text())["holder"]
 
     assert lock.ended == []
@@ -512,10 +512,10 @@ def test_an_ended_run_is_told_of_once(load: Load, warehouse: Warehouse, copy_tha
     """Once the ledger knows, the lock file keeps no note of it."""
     with pytest.raises(WarehouseError):
         load(kinds=["item-create"], bi_copy=copy_that_stays)
-    with RunLock(warehouse.path, []) as lock:
+    with FileLock(warehouse.path, []) as lock:
         before = [note.step for note in lock.ended]
 
     load(kinds=["item-create"])
 
-    with RunLock(warehouse.path, []) as lock:
+    with FileLock(warehouse.path, []) as lock:
         assert (before, lock.ended) == (["publish"], [])

@@ -19,7 +19,7 @@ import pytest
 from klaviyo_jobs.errors import StoppedError
 from klaviyo_jobs.runs.run import run
 from klaviyo_jobs.runs.signals import Stop, stoppable
-from klaviyo_jobs.warehouse.lock import RunLock
+from klaviyo_jobs.warehouse.lock import FileLock
 from klaviyo_sandbox import Fault, Job, Sandbox
 from support.loads import NOW, Load, Warehouse
 from support.processes import reader, settings, started
@@ -324,7 +324,7 @@ def test_a_signal_ends_a_wait_at_once(
     path = tmp_path / "warehouse.duckdb"
     duckdb.connect(str(path)).close()
     with (
-        RunLock(path, []) if wait == "the lock" else nullcontext(),
+        FileLock(path, []) if wait == "the lock" else nullcontext(),
         reader(path, 60) if wait == "the file" else nullcontext(),
         started(tmp_path, *arguments, environment=environment) as process,
     ):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-_STATEMENTS = (
+STATEMENTS_OF_CONTRACT_1 = (
     # Its views read columns that the tables of contract 1 lack.
     "drop schema if exists klaviyo cascade",
     "drop schema if exists klaviyo_raw_staging cascade",
@@ -50,6 +50,6 @@ def put_back_to_contract_1(path: Path) -> None:
     """Make the warehouse at *path* one of contract 1, all at once; what that contract had no place for is lost."""
     with duckdb.connect(str(path)) as connection:
         connection.begin()
-        for statement in _STATEMENTS:
+        for statement in STATEMENTS_OF_CONTRACT_1:
             connection.execute(statement)
         connection.commit()

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from klaviyo_jobs.model.fingerprints import fingerprint_of
 from klaviyo_jobs.model.tables import TABLES, TOMBSTONE
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from klaviyo_jobs.warehouse.views import apply_views
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -52,7 +53,7 @@ def make_warehouse(path: Path) -> None:
             connection.register("empty", table.schema.empty_table())
             connection.execute(f"create table klaviyo_raw.{table.name} as select * from empty")
             connection.unregister("empty")
-        apply_views(connection)
+        apply_views(DuckDBConnection(connection))
 
 
 class Warehouse:
@@ -63,7 +64,7 @@ class Warehouse:
 
     def apply(self, **settings: Any) -> None:
         """Apply the views again, with *settings*."""
-        apply_views(self.connection, **settings)
+        apply_views(DuckDBConnection(self.connection), **settings)
 
     def insert(self, table: str, *rows: dict[str, Any]) -> None:
         """Add *rows*: a column that a row lacks gets a usual value, or null."""

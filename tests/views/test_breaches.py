@@ -11,6 +11,7 @@ from klaviyo_jobs.monitor.check import render_findings, run_checks
 from klaviyo_jobs.monitor.measures import Finding
 from klaviyo_jobs.monitor.rows_behind import look_at
 from klaviyo_jobs.settings import CheckSettings
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from support.views import Warehouse
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -29,7 +30,11 @@ def check(warehouse: Warehouse, *, kinds: list[str] | None = None, **settings: A
     for name, value in settings.items():
         setattr(thresholds, name, value)
     return run_checks(
-        warehouse.connection, thresholds, kinds=kinds or ["item-create"], accounts=accounts, is_narrowed=is_narrowed
+        DuckDBConnection(warehouse.connection),
+        thresholds,
+        kinds=kinds or ["item-create"],
+        accounts=accounts,
+        is_narrowed=is_narrowed,
     )
 
 

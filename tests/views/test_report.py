@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from klaviyo_jobs.monitor.report import read_report, render_report
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from support.views import Warehouse
 
 KINDS = ("item-create", "item-update", "item-delete", "variant-create")
@@ -82,7 +83,7 @@ def test_the_failing_entities_are_those_of_the_view(history: Warehouse, days: in
     expected = history.rows(OF_THE_VIEW)
     history.connection.rollback()
 
-    found = [tuple(row.values()) for row in read_report(history.connection, days)["failing_entities"]]
+    found = [tuple(row.values()) for row in read_report(DuckDBConnection(history.connection), days)["failing_entities"]]
 
     assert len(expected) <= 10, "the report would cut them"
     assert sorted(found, key=repr) == sorted(expected, key=repr)
@@ -100,7 +101,7 @@ def test_errors_are_counted_in_the_days_of_the_report(warehouse: Warehouse) -> N
             "job_errors", *({"job_id": job_id, "position": place, "detail": text} for place, text in enumerate(texts))
         )
 
-    rows = read_report(warehouse.connection, 7)["errors"]
+    rows = read_report(DuckDBConnection(warehouse.connection), 7)["errors"]
     assert [(row["fingerprint"], row["times"], row["jobs"]) for row in rows] == [
         ("No item.", 40, 1),
         ("Too dear.", 1, 1),
@@ -125,7 +126,7 @@ def test_no_table_cuts_a_number(warehouse: Warehouse, width: int) -> None:
     wide(warehouse)
     console = Console(width=width, force_terminal=True, no_color=True, record=True, file=io.StringIO())
 
-    console.print(*render_report(warehouse.connection, 7), crop=False)
+    console.print(*render_report(DuckDBConnection(warehouse.connection), 7), crop=False)
 
     words = re.findall(r"[\d,.]+%?", console.export_text())
     assert words.count("6,000") == 2  # the operations of each account
@@ -138,7 +139,7 @@ def test_the_account_is_shown_wherever_there_are_two(warehouse: Warehouse) -> No
     wide(warehouse)
     warehouse.insert("listings", *({"account": name, "run_id": name} for name in ("eu", "us")))
 
-    tables = [each for each in render_report(warehouse.connection, 1) if isinstance(each, Table)]
+    tables = [each for each in render_report(DuckDBConnection(warehouse.connection), 1) if isinstance(each, Table)]
 
     grouped = [table for table in tables if "day" not in {column.header for column in table.columns}]
     assert {str(table.columns[0].header) for table in grouped} == {"account"}
@@ -153,7 +154,7 @@ def test_days_are_the_hours_that_check_looks_at(warehouse: Warehouse, zone: str)
         warehouse.jobs({"job_id": f"J{hours}", "created_at": at, "completed_at": at + timedelta(seconds=9)})
     warehouse.apply(reporting_timezone=zone)
 
-    report = read_report(warehouse.connection, 2)
+    report = read_report(DuckDBConnection(warehouse.connection), 2)
 
     assert sum(row["created"] for row in report["throughput"]) in (3, 4)  # the hour that is cut is whole
     assert [row["jobs"] for row in report["failure_rates"]] == [3]

@@ -8,6 +8,7 @@ from typing import Any
 from klaviyo_jobs.monitor.check import breach_of, render_findings, run_checks
 from klaviyo_jobs.monitor.measures import Finding
 from klaviyo_jobs.settings import CheckSettings
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from support.views import Warehouse
 
 NOW = datetime.now(UTC)
@@ -19,7 +20,7 @@ def found(warehouse: Warehouse, check: str, **thresholds: Any) -> list[tuple[Any
     settings = CheckSettings()
     for name, value in thresholds.items():
         setattr(settings, name, value)
-    findings = run_checks(warehouse.connection, settings, kinds=["item-create", "item-update"])
+    findings = run_checks(DuckDBConnection(warehouse.connection), settings, kinds=["item-create", "item-update"])
     return [(each.account, each.job_kind, each.value, each.is_breached) for each in findings if each.check == check]
 
 
@@ -90,7 +91,9 @@ def test_a_fresh_listing_is_well(warehouse: Warehouse) -> None:
 
 def test_an_account_that_was_never_listed_is_missed(warehouse: Warehouse) -> None:
     """An account in the settings counts, whether the warehouse knows it or not."""
-    findings = run_checks(warehouse.connection, CheckSettings(), kinds=["item-create"], accounts=["eu", "us"])
+    findings = run_checks(
+        DuckDBConnection(warehouse.connection), CheckSettings(), kinds=["item-create"], accounts=["eu", "us"]
+    )
 
     assert [
         (each.account, each.value, each.is_breached) for each in findings if each.check == "listing_age_seconds"
@@ -119,7 +122,7 @@ def test_contradictions_are_looked_for_in_the_window_unless_all_is_asked_for(war
     """What a run two days ago left is found by `--all`, which looks at everything."""
     warehouse.insert("job_errors", {"job_id": "J9"})
     warehouse.loaded("R1", NOW - 48 * HOUR)
-    every = run_checks(warehouse.connection, CheckSettings(), kinds=["item-create"], is_thorough=True)
+    every = run_checks(DuckDBConnection(warehouse.connection), CheckSettings(), kinds=["item-create"], is_thorough=True)
 
     assert found(warehouse, "orphan_children") == [(None, None, 0, False)]
     assert [each.value for each in every if each.check == "orphan_children"] == [1]

@@ -7,6 +7,7 @@ import duckdb
 import pytest
 
 from klaviyo_jobs.errors import SettingError, WarehouseError
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from klaviyo_jobs.warehouse.views import LAYERS, apply_views, find_sql
 from support.views import Warehouse
 
@@ -50,7 +51,7 @@ def test_a_missing_folder_is_told_with_the_places_looked_at(tmp_path: Path) -> N
 
 def test_every_file_is_the_view_of_its_name(warehouse: Warehouse) -> None:
     """What is applied is what is there, and each name is a file's."""
-    names = apply_views(warehouse.connection)
+    names = apply_views(DuckDBConnection(warehouse.connection))
 
     assert sorted(names) == sorted(file.stem for layer in LAYERS for file in (find_sql() / layer).glob("*.sql"))
     assert [(name,) for name in sorted(names)] == warehouse.rows(VIEWS)
@@ -60,7 +61,7 @@ def test_applying_twice_changes_nothing(warehouse: Warehouse) -> None:
     """The second time ends with the same views, columns and comments."""
     columns = "select table_name, column_name, data_type, comment from duckdb_columns() where schema_name = 'klaviyo'"
     before = warehouse.rows(f"{columns} order by all")
-    apply_views(warehouse.connection)
+    apply_views(DuckDBConnection(warehouse.connection))
 
     assert warehouse.rows(f"{columns} order by all") == before
 
@@ -73,7 +74,7 @@ def ids_of_views(warehouse: Warehouse) -> list[tuple[Any, ...]]:
 def test_views_that_are_as_they_should_be_are_left_alone(warehouse: Warehouse) -> None:
     """A run in which nothing changed does not make them anew."""
     before = ids_of_views(warehouse)
-    apply_views(warehouse.connection)
+    apply_views(DuckDBConnection(warehouse.connection))
 
     assert ids_of_views(warehouse) == before
 
@@ -98,7 +99,7 @@ def test_what_somebody_changed_is_put_right(warehouse: Warehouse, change: str) -
     ids = ids_of_views(warehouse)
     warehouse.connection.execute(change)
 
-    apply_views(warehouse.connection)
+    apply_views(DuckDBConnection(warehouse.connection))
 
     assert [warehouse.rows(question) for question in words] == before
     assert not set(ids) & set(ids_of_views(warehouse))
@@ -108,7 +109,7 @@ def test_a_column_that_somebody_dropped_is_missed(warehouse: Warehouse) -> None:
     """The table gets it back, without the values that were in it, and the views work again."""
     warehouse.connection.execute("alter table klaviyo_raw.job_observations drop column total_count")
 
-    apply_views(warehouse.connection)
+    apply_views(DuckDBConnection(warehouse.connection))
 
     assert warehouse.rows("select total_count from klaviyo.job_observations") == []
 
@@ -116,9 +117,9 @@ def test_a_column_that_somebody_dropped_is_missed(warehouse: Warehouse) -> None:
 def test_another_file_is_applied(warehouse: Warehouse, tmp_path: Path) -> None:
     """A view whose file has changed, with a new release, is made anew."""
     folder = write_layers(tmp_path, answer="create or replace view klaviyo.answer as select 1 as answer")
-    apply_views(warehouse.connection, folder=folder)
+    apply_views(DuckDBConnection(warehouse.connection), folder=folder)
     (folder / "marts" / "answer.sql").write_text("create or replace view klaviyo.answer as select 2 as answer")
-    apply_views(warehouse.connection, folder=folder)
+    apply_views(DuckDBConnection(warehouse.connection), folder=folder)
 
     assert warehouse.rows("from klaviyo.answer") == [(2,)]
 
@@ -126,9 +127,9 @@ def test_another_file_is_applied(warehouse: Warehouse, tmp_path: Path) -> None:
 def test_a_view_that_no_file_defines_any_more_is_dropped(warehouse: Warehouse, tmp_path: Path) -> None:
     """A renamed or removed view does not linger with old answers; one of its name that is gone already is no matter."""
     old = {name: f"create or replace view klaviyo.{name} as select 1 as answer" for name in ("old_one", "old_two")}
-    apply_views(warehouse.connection, folder=write_layers(tmp_path, **old))
+    apply_views(DuckDBConnection(warehouse.connection), folder=write_layers(tmp_path, **old))
     warehouse.connection.execute("drop view klaviyo.old_two")
-    names = apply_views(warehouse.connection)
+    names = apply_views(DuckDBConnection(warehouse.connection))
 
     assert [(name,) for name in sorted(names)] == warehouse.rows(VIEWS)
 
@@ -137,7 +138,7 @@ def test_a_view_that_somebody_else_made_stays(warehouse: Warehouse) -> None:
     """Applied again for another setting, or for none, and with a view of theirs that reads one of ours."""
     warehouse.connection.execute("create view klaviyo.mine as select count(*) as jobs from klaviyo.jobs")
     for zone in (None, "Europe/Berlin", None):
-        names = apply_views(warehouse.connection, reporting_timezone=zone)
+        names = apply_views(DuckDBConnection(warehouse.connection), reporting_timezone=zone)
 
     assert warehouse.rows(VIEWS) == [(name,) for name in sorted([*names, "mine"])]
     assert warehouse.rows("from klaviyo.mine") == [(0,)]
@@ -153,14 +154,14 @@ def test_a_broken_file_is_named_and_leaves_the_views_as_they_were(warehouse: War
     )
 
     with pytest.raises(WarehouseError, match=r"klaviyo\.broken cannot be made from .*broken\.sql: .*no_such_column"):
-        apply_views(warehouse.connection, folder=folder)
+        apply_views(DuckDBConnection(warehouse.connection), folder=folder)
     assert warehouse.rows(VIEWS) == before
 
 
 def test_a_warehouse_without_tables_is_told_to_load_first() -> None:
     """Before the first load there is nothing to read; the message says how to get there."""
     with duckdb.connect() as connection, pytest.raises(WarehouseError, match="klaviyo-jobs run"):
-        apply_views(connection)
+        apply_views(DuckDBConnection(connection))
 
 
 def test_the_tables_of_included_resources_may_be_missing(warehouse: Warehouse) -> None:
@@ -168,7 +169,7 @@ def test_the_tables_of_included_resources_may_be_missing(warehouse: Warehouse) -
     for table in ("items", "variants", "categories"):
         warehouse.connection.execute(f"drop table klaviyo_raw.{table}")
 
-    assert "jobs" in apply_views(warehouse.connection)
+    assert "jobs" in apply_views(DuckDBConnection(warehouse.connection))
 
 
 def test_settings_are_written_into_the_view_of_settings(warehouse: Warehouse) -> None:
@@ -227,6 +228,6 @@ def test_a_table_that_somebody_made_in_the_place_of_a_view_is_left_alone(warehou
     warehouse.connection.execute("create table klaviyo.job_latency_daily as select 1 as mine")
 
     with pytest.raises(WarehouseError, match=r"klaviyo\.job_latency_daily cannot be made"):
-        apply_views(warehouse.connection)
+        apply_views(DuckDBConnection(warehouse.connection))
 
     assert warehouse.rows("from klaviyo.job_latency_daily") == [(1,)]

@@ -7,6 +7,8 @@ import pytest
 
 from klaviyo_jobs.model import days, fingerprints
 from klaviyo_jobs.warehouse import derived
+from klaviyo_jobs.warehouse.engines import duckdb as engine_of_files
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from klaviyo_jobs.warehouse.views import apply_views
 from klaviyo_sandbox import JobError, Sandbox, related_id
 from support.jobs import finished
@@ -30,7 +32,7 @@ def loaded(sandbox: Sandbox, load: Load, warehouse: Warehouse) -> Warehouse:
 
 def apply(warehouse: Warehouse, zone: str = "UTC") -> None:
     with duckdb.connect(str(warehouse.path)) as connection:
-        apply_views(connection, reporting_timezone=zone)
+        apply_views(DuckDBConnection(connection), reporting_timezone=zone)
 
 
 def test_a_run_stores_the_days_of_its_zone(loaded: Warehouse, load: Load) -> None:
@@ -97,7 +99,7 @@ def test_more_rows_than_are_derived_at_once_all_follow(loaded: Warehouse, monkey
         "from klaviyo_raw.jobs as jobs cross join range(2, 100) as t(n)"
     )
     loaded.rows("delete from klaviyo_raw.jobs where right(job_id, 1) = '3'")
-    monkeypatch.setattr(derived, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(engine_of_files, "_ROWS_AT_ONCE", 7)
 
     apply(loaded, "Europe/Berlin")
 

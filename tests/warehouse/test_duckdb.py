@@ -14,11 +14,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 
 from klaviyo_jobs.errors import PartialError, WarehouseError
 from klaviyo_jobs.warehouse.engines.duckdb import (
-    describe_table,
-    mark_column,
-    mark_of,
-    mark_of_column,
-    mark_table,
+    DuckDBConnection,
     open_warehouse,
     warehouse_errors,
 )
@@ -173,17 +169,17 @@ def test_a_table_that_comes_later_says_it_too(sandbox: Sandbox, load: Load, ware
 
 def test_what_is_noted_in_a_comment_stays_behind_what_it_says(tmp_path: Path) -> None:
     """Whichever comes first, and whatever an earlier release noted alone."""
-    with open_warehouse(tmp_path / "w.duckdb") as connection:
+    with DuckDBConnection(open_warehouse(tmp_path / "w.duckdb")) as connection:
         connection.execute("create schema klaviyo_raw; create table klaviyo_raw.other (a int)")
         connection.execute("comment on table klaviyo_raw.other is 'klaviyo-jobs contract 1'")
-        before = mark_of(connection, "other")
+        before = connection.mark_of("other")
 
-        describe_table(connection, "other", "Somebody's [own] rows.", {"a": "It's a number."})
-        mark_column(connection, "other", "a", "rule 3")
-        mark_table(connection, "other", "klaviyo-jobs contract 2")
+        connection.describe_table("other", "Somebody's [own] rows.", {"a": "It's a number."})
+        connection.mark_column("other", "a", "rule 3")
+        connection.mark_table("other", "klaviyo-jobs contract 2")
 
-        assert (before, mark_of(connection, "other")) == ("klaviyo-jobs contract 1", "klaviyo-jobs contract 2")
-        assert mark_of_column(connection, "other", "a") == "rule 3"
+        assert (before, connection.mark_of("other")) == ("klaviyo-jobs contract 1", "klaviyo-jobs contract 2")
+        assert connection.mark_of_column("other", "a") == "rule 3"
         assert connection.execute("select comment from duckdb_tables()").fetchall() == [
             ("Somebody's [own] rows. [klaviyo-jobs contract 2]",)
         ]

@@ -8,7 +8,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from klaviyo_jobs.warehouse.ledger import RunNote, record_ended_runs
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
+from klaviyo_jobs.warehouse.engines.engine import RunNote
+from klaviyo_jobs.warehouse.ledger import record_ended_runs
 from support.loads import NOW, Load, Warehouse
 
 ITEMS, UPDATES = ("default", "item-create"), ("default", "item-update")
@@ -46,7 +48,7 @@ def fill(ledger: Warehouse, *rows: tuple[tuple[str, str], str, bool, str | None]
 
 def tell(ledger: Warehouse, *notes: RunNote) -> None:
     with duckdb.connect(str(ledger.path)) as connection:
-        record_ended_runs(connection, notes)
+        record_ended_runs(DuckDBConnection(connection), notes)
 
 
 def rows(ledger: Warehouse) -> list[tuple[Any, ...]]:
@@ -112,8 +114,8 @@ def test_notes_are_told_all_or_none(ledger: Warehouse) -> None:
     """One that cannot be told leaves the ledger as it was, and the connection ready for more."""
     with duckdb.connect(str(ledger.path)) as connection:
         with pytest.raises(duckdb.ConversionException):
-            record_ended_runs(connection, [note("cut"), note(since="yesterday")])
-        record_ended_runs(connection, [note("later")])
+            record_ended_runs(DuckDBConnection(connection), [note("cut"), note(since="yesterday")])
+        record_ended_runs(DuckDBConnection(connection), [note("later")])
 
     assert rows(ledger) == [("default", "item-create", "later", False, TOLD)]
 

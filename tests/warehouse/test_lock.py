@@ -18,8 +18,9 @@ import pytest
 
 from chaos.run import Run, Runs
 from klaviyo_jobs.errors import LockedError, SettingError, WarehouseError
-from klaviyo_jobs.warehouse.ledger import RunNote
-from klaviyo_jobs.warehouse.lock import RunLock, holder_of
+from klaviyo_jobs.warehouse.engines.duckdb_engine import DuckDBFile
+from klaviyo_jobs.warehouse.engines.engine import RunNote
+from klaviyo_jobs.warehouse.lock import FileLock, holders_of
 from klaviyo_sandbox import JobPlan, Sandbox
 from support.loads import NOW, Warehouse
 
@@ -169,7 +170,7 @@ def path(tmp_path: Path) -> Path:
 def leave_killed(path: Path, *steps: tuple[str, str]) -> None:
     """Leave the lock of *path* as a run that is killed after *steps*, each with its run id, leaves it."""
     lock_file = Path(f"{path}.lock")
-    with RunLock(path, LISTINGS) as lock:
+    with FileLock(path, LISTINGS) as lock:
         for step, run_id in steps:
             lock.enter_step(step, run_id)
         text = lock_file.read_bytes()
@@ -178,7 +179,7 @@ def leave_killed(path: Path, *steps: tuple[str, str]) -> None:
 
 def fail(path: Path, error: Exception, *steps: str, on_step: Callable[[], None] = lambda: None) -> None:
     """Hold the lock of *path*, get as far as the last of *steps*, and end with *error*."""
-    with RunLock(path, LISTINGS) as lock:
+    with FileLock(path, LISTINGS) as lock:
         for step in steps:
             lock.enter_step(step)
             on_step()
@@ -187,7 +188,7 @@ def fail(path: Path, error: Exception, *steps: str, on_step: Callable[[], None] 
 
 def ended_before(path: Path) -> list[RunNote]:
     """Which runs the next holder of the lock is told of; it takes note of them for good."""
-    with RunLock(path, []) as lock:
+    with FileLock(path, []) as lock:
         ended = lock.ended
         lock.forget_ended()
     return ended
@@ -217,7 +218,7 @@ def test_a_killed_run_is_known_by_its_last_step(path: Path) -> None:
 
 def test_a_run_that_ends_well_leaves_nothing_to_tell(path: Path) -> None:
     """The lock file stays, and names nobody."""
-    with RunLock(path, LISTINGS) as lock:
+    with FileLock(path, LISTINGS) as lock:
         lock.enter_step("load", "1795176002.1")
 
     assert ended_before(path) == []
@@ -257,10 +258,10 @@ def test_a_run_that_ends_before_its_first_step_is_no_news(path: Path) -> None:
 
 def test_runs_that_found_the_lock_taken_are_told_once_and_in_order(path: Path) -> None:
     """Each names the process that held it; what a kill left of a line in between is passed over."""
-    with RunLock(path, []) as holder:
+    with FileLock(path, []) as holder:
         holder.enter_step("load")
         for listings in (LISTINGS[:1], LISTINGS[1:]):
-            with pytest.raises(LockedError), RunLock(path, listings):
+            with pytest.raises(LockedError), FileLock(path, listings):
                 pass
             with Path(f"{path}.skipped").open("ab") as file:
                 file.write(b'{"pid": 7, "ho\n')
@@ -274,7 +275,7 @@ def test_runs_that_found_the_lock_taken_are_told_once_and_in_order(path: Path) -
 def test_a_run_that_is_skipped_later_is_told_too(path: Path) -> None:
     """The notes that were taken over leave nothing in the file that would spoil the next."""
     for _ in range(2):
-        with RunLock(path, []), pytest.raises(LockedError), RunLock(path, LISTINGS):
+        with FileLock(path, []), pytest.raises(LockedError), FileLock(path, LISTINGS):
             pass
         assert [note.listings for note in ended_before(path)] == [LISTINGS]
 
@@ -284,10 +285,10 @@ def test_skipped_runs_are_noted_and_taken_over_one_at_a_time(path: Path, is_held
     """Whoever comes while another process works on their file waits for it: a note in between would be lost."""
 
     def come() -> None:
-        with suppress(LockedError), RunLock(path, LISTINGS):
+        with suppress(LockedError), FileLock(path, LISTINGS):
             pass
 
-    with RunLock(path, []) if is_held else nullcontext(), Path(f"{path}.skipped").open("ab") as file:
+    with FileLock(path, []) if is_held else nullcontext(), Path(f"{path}.skipped").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         coming = threading.Thread(target=come)
         coming.start()
@@ -302,9 +303,9 @@ def test_skipped_runs_are_noted_and_taken_over_one_at_a_time(path: Path, is_held
 
 def test_a_run_that_is_turned_away_leaves_no_file_open(path: Path) -> None:
     """It may be one of many in a process that lives on."""
-    with RunLock(path, []):
+    with FileLock(path, []):
         open_before = len([*Path("/proc/self/fd").iterdir()])
-        with pytest.raises(LockedError), RunLock(path, LISTINGS):
+        with pytest.raises(LockedError), FileLock(path, LISTINGS):
             pass
 
         assert len([*Path("/proc/self/fd").iterdir()]) == open_before
@@ -312,7 +313,7 @@ def test_a_run_that_is_turned_away_leaves_no_file_open(path: Path) -> None:
 
 def test_a_kill_after_the_skipped_runs_were_taken_over_does_not_lose_them(path: Path) -> None:
     """They stand in the lock file before their own file is emptied."""
-    with RunLock(path, []), pytest.raises(LockedError), RunLock(path, LISTINGS):
+    with FileLock(path, []), pytest.raises(LockedError), FileLock(path, LISTINGS):
         pass
     leave_killed(path)
 
@@ -322,34 +323,34 @@ def test_a_kill_after_the_skipped_runs_were_taken_over_does_not_lose_them(path: 
 def test_who_holds_the_lock_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Process, machine, command without its options, time and step; to whoever asks and to whoever is turned away."""
     monkeypatch.setattr(sys, "argv", ["/opt/bin/klaviyo-jobs", "run", "--warehouse", "w.duckdb"])
-    with RunLock(path, LISTINGS) as lock:
+    with FileLock(path, LISTINGS) as lock:
         lock.enter_step("load", "1795176002.1")
-        with pytest.raises(LockedError) as caught, RunLock(path, []):
+        with pytest.raises(LockedError) as caught, FileLock(path, []):
             pass
-        holder = holder_of(path)
+        [holder] = holders_of(DuckDBFile(path), [])
 
     assert holder == lock.note
     assert caught.value.message == (
         f"another run holds the lock of this warehouse: process {os.getpid()} on {socket.gethostname()}, "
         f"`klaviyo-jobs run`, since {lock.note.since}, at step load."
     )
-    assert holder_of(path) is None
+    assert holders_of(DuckDBFile(path), []) == []
 
 
 def test_options_in_the_place_of_a_command_are_not_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An option may hold what is nobody's business."""
     monkeypatch.setattr(sys, "argv", ["klaviyo-jobs", "--account=shop_eu", "run"])
 
-    assert RunLock(path, []).note.command == "klaviyo-jobs"
+    assert FileLock(path, []).note.command == "klaviyo-jobs"
 
 
 @pytest.mark.parametrize("text", [b"", b'{"holder":{"pi', b"\xff"])
 def test_a_holder_whose_text_cannot_be_read_still_holds_the_lock(path: Path, text: bytes) -> None:
     """It may be writing it just now."""
-    with RunLock(path, []):
+    with FileLock(path, []):
         Path(f"{path}.lock").write_bytes(text)
-        assert holder_of(path) is None
-        with pytest.raises(LockedError, match=r"another run holds the lock of this warehouse\."), RunLock(path, []):
+        assert holders_of(DuckDBFile(path), []) == []
+        with pytest.raises(LockedError, match=r"another run holds the lock of this warehouse\."), FileLock(path, []):
             pass
 
     assert [(note.is_skipped, note.holder_pid) for note in ended_before(path)] == [(True, 0)]
@@ -357,7 +358,7 @@ def test_a_holder_whose_text_cannot_be_read_still_holds_the_lock(path: Path, tex
 
 def test_a_shorter_text_leaves_no_rest_of_a_longer_one(path: Path) -> None:
     """A lock file whose end is that of an older text could not be read."""
-    with RunLock(path, LISTINGS * 50):
+    with FileLock(path, LISTINGS * 50):
         pass
     size = Path(f"{path}.lock").stat().st_size
     leave_killed(path)
@@ -372,18 +373,18 @@ def test_a_lock_file_that_cannot_be_made_is_a_problem_of_the_warehouse(path: Pat
 
     with (
         pytest.raises(WarehouseError, match=f"the lock {path}.lock cannot be taken: Is a directory"),
-        RunLock(path, []),
+        FileLock(path, []),
     ):
         pass
 
-    assert holder_of(path) is None
+    assert holders_of(DuckDBFile(path), []) == []
 
 
 def test_a_skipped_run_that_cannot_be_noted_is_turned_away_all_the_same(path: Path) -> None:
     """The exit code tells of it, even where the ledger will not."""
-    with RunLock(path, []), room_for_files() as fill:
+    with FileLock(path, []), room_for_files() as fill:
         fill()
-        with pytest.raises(LockedError), RunLock(path, LISTINGS):
+        with pytest.raises(LockedError), FileLock(path, LISTINGS):
             pass
 
     assert ended_before(path) == []
@@ -399,9 +400,9 @@ def test_a_full_disk_hides_no_error_that_is_on_its_way(path: Path) -> None:
 
 def test_a_wait_is_as_long_as_told(path: Path) -> None:
     """Not given up before, and not much later."""
-    with RunLock(path, []):
+    with FileLock(path, []):
         began_at = time.monotonic()
-        with pytest.raises(LockedError), RunLock(path, LISTINGS, wait_seconds=0.3):
+        with pytest.raises(LockedError), FileLock(path, LISTINGS, wait_seconds=0.3):
             pass
         seconds = time.monotonic() - began_at
 
@@ -412,8 +413,8 @@ def test_a_disk_that_is_full_already_is_told(path: Path) -> None:
     """A run that cannot say that it holds the lock does not begin, and leaves the lock to others."""
     with room_for_files() as fill:
         fill()
-        with pytest.raises(WarehouseError), RunLock(path, LISTINGS):
+        with pytest.raises(WarehouseError), FileLock(path, LISTINGS):
             pass
 
-    assert holder_of(path) is None
+    assert holders_of(DuckDBFile(path), []) == []
     assert ended_before(path) == []

@@ -13,7 +13,8 @@ import duckdb
 import pytest
 
 from klaviyo_jobs.errors import WarehouseError
-from klaviyo_jobs.warehouse.engines.duckdb import CONTRACT_VERSION
+from klaviyo_jobs.warehouse.engines.connection import CONTRACT_VERSION
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from klaviyo_jobs.warehouse.views import apply_views
 from klaviyo_sandbox import Job, JobError, Sandbox, related_id
 from support.contracts import put_back_to_contract_1
@@ -198,7 +199,7 @@ def test_a_change_of_content_is_seen_by_the_run_that_upgrades(old: Warehouse, sa
 def test_the_views_command_upgrades_too(old: Warehouse) -> None:
     """Whoever applies the views to an old warehouse gets the tables that they read."""
     with duckdb.connect(str(old.path)) as connection:
-        apply_views(connection, reporting_timezone="Pacific/Kiritimati")
+        apply_views(DuckDBConnection(connection), reporting_timezone="Pacific/Kiritimati")
 
     assert old.rows("select job_id, created_on from klaviyo.jobs order by 1") == [
         ("C1", NOW.date()),
@@ -252,7 +253,7 @@ def test_rejected_records_that_many_runs_met_become_one(earlier: Warehouse) -> N
         )
 
     with duckdb.connect(str(earlier.path)) as connection:
-        apply_views(connection)
+        apply_views(DuckDBConnection(connection))
 
     assert earlier.rows(
         """
@@ -306,8 +307,9 @@ def test_an_upgrade_killed_at_any_instant_has_happened_or_has_not(
 # Says when it begins.
 UPGRADE = """
 import sys, duckdb
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from klaviyo_jobs.warehouse.views import apply_views
-connection = duckdb.connect(sys.argv[1])
+connection = DuckDBConnection(duckdb.connect(sys.argv[1]))
 print("begins", flush=True)
 apply_views(connection)
 connection.execute("select 1")

@@ -9,6 +9,7 @@ import pendulum
 import pytest
 
 from klaviyo_jobs.errors import SettingError
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from klaviyo_jobs.warehouse.prune import parse_age, prune
 from klaviyo_sandbox import Job, JobError, RawJob, Sandbox, related_id
 from support.loads import NOW, Load, Warehouse
@@ -56,7 +57,7 @@ def counts(warehouse: Warehouse) -> dict[str, int]:
 def test_old_observations_ledger_rows_and_rejected_records_go(filled: Warehouse) -> None:
     """Jobs and their children stay, whatever their age."""
     with duckdb.connect(str(filled.path)) as connection:
-        deleted = prune(connection, dt.timedelta(days=10))
+        deleted = prune(DuckDBConnection(connection), dt.timedelta(days=10))
 
     assert deleted == {"job_observations": 1, "listings": 1, "rejected_records": 1}
     assert counts(filled) == {
@@ -72,7 +73,7 @@ def test_old_observations_ledger_rows_and_rejected_records_go(filled: Warehouse)
 def test_old_jobs_go_with_all_that_belongs_to_them(filled: Warehouse) -> None:
     """Only when asked for; the new job keeps its rows."""
     with duckdb.connect(str(filled.path)) as connection:
-        prune(connection, dt.timedelta(days=10), with_jobs=True)
+        prune(DuckDBConnection(connection), dt.timedelta(days=10), with_jobs=True)
 
     assert counts(filled) == {
         "jobs": 1,
@@ -89,9 +90,9 @@ def test_a_rehearsal_counts_and_deletes_nothing(filled: Warehouse) -> None:
     """--dry-run tells the same numbers as the deletion after it."""
     before = counts(filled)
     with duckdb.connect(str(filled.path)) as connection:
-        told = prune(connection, dt.timedelta(days=10), with_jobs=True, is_dry_run=True)
+        told = prune(DuckDBConnection(connection), dt.timedelta(days=10), with_jobs=True, is_dry_run=True)
         assert counts(filled) == before
-        deleted = prune(connection, dt.timedelta(days=10), with_jobs=True)
+        deleted = prune(DuckDBConnection(connection), dt.timedelta(days=10), with_jobs=True)
 
     assert (
         told
@@ -110,7 +111,7 @@ def test_a_rehearsal_counts_and_deletes_nothing(filled: Warehouse) -> None:
 def test_a_pruned_history_is_not_written_again(filled: Warehouse, load: Load) -> None:
     """A run after pruning sees a job it holds: no second observation of an old state appears."""
     with duckdb.connect(str(filled.path)) as connection:
-        prune(connection, dt.timedelta(days=10))
+        prune(DuckDBConnection(connection), dt.timedelta(days=10))
 
     load(kinds=["item-create"])
 

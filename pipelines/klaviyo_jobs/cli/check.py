@@ -5,23 +5,24 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from klaviyo_jobs.cli.console import out
-from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, open_views, warehouse_path
+from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_of, open_views
 from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.log import LOGGER
 
 if TYPE_CHECKING:
     from klaviyo_jobs.settings import Settings
     from klaviyo_jobs.warehouse.alarms import Alarm
+    from klaviyo_jobs.warehouse.engines.engine import Engine
 
 
 def check_command(
     warehouse: WarehouseOption = None,
+    destination: DestinationOption = None,
     accounts: Annotated[
         list[str] | None, typer.Option("--account", metavar="LABEL", help="Check only this account; repeatable.")
     ] = None,
@@ -96,11 +97,11 @@ def check_command(
     wanted_kinds = [kind.name for kind in select_kinds(kinds or settings.kinds)]
     if accounts and settings.labels:
         resolve_keys(settings.api_key, settings.accounts, accounts)
-    path = warehouse_path(warehouse, settings)
+    engine = engine_of(settings, "check", warehouse, destination)
     since = window_of(thresholds)
     urls = {"ping_url": settings.check_ping_url, "webhook_url": settings.webhook_url}
     with announced("check", **urls) as announcement:
-        with open_views(path, settings) as connection:
+        with open_views(engine, settings) as connection:
             findings = run_checks(
                 connection,
                 thresholds,
@@ -114,8 +115,8 @@ def check_command(
         now = dt.datetime.now(dt.UTC)
         followed = follow(findings, noted, now, repeat_after=thresholds.repeat_after, acknowledges=acknowledges)
         # Others are remembered only if there is somebody to be told, or something to be forgotten; not in a copy.
-        if acknowledges or any(urls.values()) or (noted and not _is_copy(path)):
-            _note(path, settings, followed.alarms, list(noted.values()), must=acknowledges)
+        if acknowledges or any(urls.values()) or (noted and not _is_copy(engine)):
+            _note(engine, settings, followed.alarms, list(noted.values()), must=acknowledges)
         findings = followed.findings
         announcement.text = f"all {len(findings)} checks are within their thresholds"
         announcement.fields = {"breaches": [asdict(finding) for finding in findings if finding.is_breached]}
@@ -131,30 +132,27 @@ def check_command(
             raise breach
 
 
-def _is_copy(path: Path) -> bool:
-    """Tell whether the file at *path* is there to be read only, as `publish` leaves it."""
-    return not path.stat().st_mode & 0o222
+def _is_copy(engine: Engine) -> bool:
+    """Tell whether the warehouse is a file that is there to be read only, as `publish` leaves it."""
+    return engine.file is not None and not engine.file.stat().st_mode & 0o222
 
 
-def _note(path: Path, settings: Settings, alarms: list[Alarm], noted: list[Alarm], *, must: bool) -> None:
+def _note(engine: Engine, settings: Settings, alarms: list[Alarm], noted: list[Alarm], *, must: bool) -> None:
     """Write down *alarms* where they are not those *noted*; say so if that cannot be done, or fail if it *must*."""
     from klaviyo_jobs.warehouse.alarms import write_alarms
-    from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse, warehouse_errors
 
     if sorted(map(repr, alarms)) == sorted(map(repr, noted)):
         return
     try:
-        if _is_copy(path):
+        if _is_copy(engine):
             raise WarehouseError(
-                f"{path} is a published copy, in which nothing can be noted.",
+                f"{engine.place} is a published copy, in which nothing can be noted.",
                 data="it is as it was.",
                 next_step="check the warehouse itself.",
             )
         with (
-            open_warehouse(
-                path, settings.memory, must_exist=True, wait_seconds=settings.warehouse_wait_seconds
-            ) as connection,
-            warehouse_errors(path),
+            engine.open(must_exist=True, wait_seconds=settings.warehouse_wait_seconds) as connection,
+            engine.errors(),
         ):
             write_alarms(connection, alarms)
     except WarehouseError as error:

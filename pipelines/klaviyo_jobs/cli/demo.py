@@ -39,7 +39,7 @@ def demo_command(
     from klaviyo_jobs.places import path_of
     from klaviyo_jobs.runs.run import run
     from klaviyo_jobs.settings import refuse_unread_settings
-    from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
+    from klaviyo_jobs.warehouse.engines.duckdb_engine import DuckDBFile
 
     refuse_unread_settings()
     path = path_of(warehouse, "--warehouse")
@@ -47,7 +47,7 @@ def demo_command(
     with sandbox_settings() as settings, show_progress(settings.progress_seconds) as watch:
         summary = run(settings, path, watch=watch)
     print_tables(render_listings(summary.outcomes), render_rows(summary))
-    with open_warehouse(path) as connection:
+    with DuckDBFile(path).open() as connection:
         print_tables(
             render_query(connection, "Throughput by day, from klaviyo.job_throughput_daily", _THROUGHPUT),
             render_query(connection, "Failure rates by kind, from klaviyo.job_failure_rates_daily", _FAILURE_RATES),

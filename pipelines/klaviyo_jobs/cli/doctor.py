@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from klaviyo_jobs.cli.console import out
-from klaviyo_jobs.cli.options import WarehouseOption
+from klaviyo_jobs.cli.options import DestinationOption, WarehouseOption
 
 
 def doctor_command(
     warehouse: WarehouseOption = None,
+    destination: DestinationOption = None,
     account: Annotated[
         list[str] | None,
         typer.Option("--account", metavar="LABEL", help="Look at this account only; repeatable.  \\[default: all]"),
@@ -23,7 +24,7 @@ def doctor_command(
     from klaviyo_jobs.cli.render import render_checklist
     from klaviyo_jobs.monitor.doctor.diagnosis import diagnose, render_diagnosis
 
-    diagnosis = diagnose(warehouse=warehouse, labels=account)
+    diagnosis = diagnose(warehouse=warehouse, destination=destination, labels=account)
     if as_json:
         print(json.dumps(diagnosis.as_object()))
     else:

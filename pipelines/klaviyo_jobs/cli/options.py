@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from klaviyo_jobs.errors import SettingError
 
 if TYPE_CHECKING:
     from klaviyo_jobs.settings import Settings
-    from klaviyo_jobs.warehouse.engines.duckdb import Connection
-from typing import Annotated
-
-import typer
+    from klaviyo_jobs.warehouse.engines.connection import Connection
+    from klaviyo_jobs.warehouse.engines.engine import Engine
 
 WarehouseOption = Annotated[
     Path | None,
     typer.Option(
         "--warehouse", metavar="PATH", help="The DuckDB file.  \\[default: warehouse.duckdb]", show_default=False
+    ),
+]
+DestinationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--destination",
+        metavar="NAME",
+        help="Where the warehouse is: duckdb, postgres, ducklake, or what else dlt can merge into.  "
+        "\\[default: duckdb]",
+        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of tables.")]
@@ -36,25 +48,30 @@ def naming_way_back(settings: Settings) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def open_views(path: Path, settings: Settings) -> Iterator[Connection]:
-    """Open the warehouse for reading its views."""
-    from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse, warehouse_errors
-    from klaviyo_jobs.warehouse.views import views_needed
+def engine_of(settings: Settings, what: str, warehouse: Path | None, destination: str | None = None) -> Engine:
+    """Return the engine that options or settings name; SettingError if *what* cannot be done there."""
+    from klaviyo_jobs.warehouse.engines.choice import engine_for
 
+    engine = engine_for(settings, warehouse=warehouse, destination=destination)
+    engine.refuse(what)
+    return engine
+
+
+@contextmanager
+def open_views(engine: Engine, settings: Settings) -> Iterator[Connection]:
+    """Open the warehouse for reading its views."""
     with (
         naming_way_back(settings),
-        open_warehouse(
-            path, settings.memory, must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds
-        ) as connection,
-        warehouse_errors(path),
-        views_needed(path),
+        engine.open(must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds) as connection,
+        engine.errors(),
+        engine.views_needed(),
     ):
         yield connection
 
 
-def warehouse_path(option: Path | None, settings: Settings) -> Path:
-    """Return the one path of the warehouse, whatever it was called."""
-    from klaviyo_jobs.places import path_of
-
-    return path_of(option, "--warehouse") if option else path_of(settings.warehouse, "warehouse")
+def file_of(settings: Settings, what: str, warehouse: Path | None) -> Path:
+    """Return the DuckDB file that an option or the settings name; SettingError if they name another engine."""
+    engine = engine_of(settings, what, warehouse)
+    if engine.file is None:
+        raise SettingError(f"{what} is for DuckDB files.", data="nothing was read or written.")
+    return engine.file

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from klaviyo_jobs.cli.console import print_tables
-from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, naming_way_back, warehouse_path
+from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_of, naming_way_back
 
 
 def prune_command(
@@ -20,22 +20,23 @@ def prune_command(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows; delete nothing.")] = False,
     warehouse: WarehouseOption = None,
+    destination: DestinationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Delete old observations, ledger rows and rejected records; jobs only with --jobs."""
     from klaviyo_jobs.monitor.report import plain_table
     from klaviyo_jobs.settings import read_settings
-    from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
-    from klaviyo_jobs.warehouse.lock import RunLock
+    from klaviyo_jobs.warehouse.lock import lock_of
     from klaviyo_jobs.warehouse.prune import parse_age, prune
 
     settings = read_settings()
-    path = warehouse_path(warehouse, settings)
+    engine = engine_of(settings, "prune", warehouse, destination)
     age = parse_age(older_than)
     with (
         naming_way_back(settings),
-        RunLock(path, []),
-        open_warehouse(path, settings.memory, must_exist=True) as connection,
+        lock_of(engine, []),
+        engine.open(must_exist=True) as connection,
+        engine.errors(),
     ):
         counts = prune(connection, age, with_jobs=jobs, is_dry_run=dry_run)
     if as_json:

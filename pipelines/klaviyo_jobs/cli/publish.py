@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from klaviyo_jobs.cli.console import out
-from klaviyo_jobs.cli.options import WarehouseOption, naming_way_back, warehouse_path
+from klaviyo_jobs.cli.options import WarehouseOption, file_of, naming_way_back
 from klaviyo_jobs.errors import SettingError
 
 
@@ -42,11 +42,11 @@ def publish_command(
     from klaviyo_jobs.places import path_of
     from klaviyo_jobs.settings import read_settings
     from klaviyo_jobs.warehouse.lake import publish_raw
-    from klaviyo_jobs.warehouse.lock import RunLock
+    from klaviyo_jobs.warehouse.lock import FileLock
     from klaviyo_jobs.warehouse.publish import publish
 
     settings = read_settings()
-    path = warehouse_path(warehouse, settings)
+    path = file_of(settings, "publish", warehouse)
     if raw and parquet is None:
         raise typer.BadParameter("goes with --parquet DIR, where the files are to be.", param_hint="'--raw'")
     copy = path_of(target, "PATH") if target else settings.copy_path
@@ -56,7 +56,7 @@ def publish_command(
             data="nothing was copied.",
             next_step="name it: klaviyo-jobs publish PATH, or set `bi_copy`.",
         )
-    with naming_way_back(settings), RunLock(path, [], wait_seconds=wait_lock):
+    with naming_way_back(settings), FileLock(path, [], wait_seconds=wait_lock):
         published = publish(
             path,
             copy,

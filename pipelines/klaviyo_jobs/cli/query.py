@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from klaviyo_jobs.cli.console import print_tables
-from klaviyo_jobs.cli.options import WarehouseOption, naming_way_back, warehouse_path
+from klaviyo_jobs.cli.options import DestinationOption, WarehouseOption, engine_of, naming_way_back
 from klaviyo_jobs.errors import SettingError
 
 if TYPE_CHECKING:
     from klaviyo_jobs.settings import Settings
-    from klaviyo_jobs.warehouse.engines.duckdb import Connection
+    from klaviyo_jobs.warehouse.engines.connection import Connection
 
 _ROWS_AT_ONCE: Final = 10_000
+DUCKDB: Final = "duckdb"
 
 
 def query_command(
@@ -27,6 +28,7 @@ def query_command(
         str, typer.Argument(metavar="SQL", help="One statement that reads; - reads it from the standard input.")
     ],
     warehouse: WarehouseOption = None,
+    destination: DestinationOption = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV, the names of columns first.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object: the file asked, and the rows.")
@@ -34,18 +36,21 @@ def query_command(
 ) -> None:
     """Ask the copy (the setting bi_copy), or the warehouse where there is none, in SQL; nothing can be changed."""
     from klaviyo_jobs.settings import read_settings
-    from klaviyo_jobs.warehouse.engines.duckdb import warehouse_errors
 
     if as_csv and as_json:
         raise typer.BadParameter("goes not with --csv.", param_hint="'--json'")
     settings = read_settings()
-    path = _file_to_ask(warehouse, settings)
+    engine = engine_of(settings, "query", _file_to_ask(warehouse, destination, settings), destination)
     statement = sys.stdin.read() if sql == "-" else sql
-    with naming_way_back(settings), _opened(path, settings) as connection, warehouse_errors(path):
+    with (
+        naming_way_back(settings),
+        engine.open(must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds) as connection,
+        engine.errors(),
+    ):
         columns, rows = _answer(connection, statement)
         if as_json:
             objects = [dict(zip(columns, row, strict=True)) for row in rows]
-            print(json.dumps({"database": str(path), "rows": objects}, default=str))
+            print(json.dumps({"database": engine.place, "rows": objects}, default=str))
         elif as_csv:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(columns)
@@ -54,35 +59,21 @@ def query_command(
             _print_table(columns, list(rows))
 
 
-def _file_to_ask(warehouse: Path | None, settings: Settings) -> Path:
+def _file_to_ask(warehouse: Path | None, destination: str | None, settings: Settings) -> Path | None:
     """Return the copy, whose readers never stand in the way of a run, unless a file is named or there is no copy."""
     copy = settings.copy_path
-    return copy if warehouse is None and copy is not None and copy.exists() else warehouse_path(warehouse, settings)
-
-
-def _opened(path: Path, settings: Settings) -> Connection:
-    from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
-
-    connection = open_warehouse(
-        path, settings.memory, must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds
-    )
-    # The file is open for reading only; no other file is to be written, or read, either.
-    connection.execute("set enable_external_access = false")
-    connection.execute("set lock_configuration = true")
-    return connection
+    is_asked = warehouse is None and (destination or settings.destination) == DUCKDB
+    return copy if is_asked and copy is not None and copy.exists() else warehouse
 
 
 def _answer(connection: Connection, sql: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
     """Return the names of the columns that *sql* gives, and its rows as they come."""
-    from klaviyo_jobs.warehouse.engines.duckdb import DatabaseError
-
     try:
-        statements = connection.extract_statements(sql)
-        if len(statements) != 1:
-            raise _refused(f"{len(statements)} statements were given, and one can be answered.")
-        found = connection.execute(statements[0])
-    except DatabaseError as error:
+        found = connection.answer(sql)
+    except connection.errors as error:
         raise _refused(f"{type(error).__name__}: {error}") from error
+    except ValueError as error:
+        raise _refused(str(error)) from error
     names = [column[0] for column in found.description or ()]
 
     def rows() -> Iterator[Sequence[Any]]:
@@ -97,7 +88,7 @@ def _refused(message: str) -> SettingError:
         " ".join(message.split()),
         data="nothing was changed.",
         next_step="the views and their columns: klaviyo-jobs query "
-        "\"select table_name, column_name, comment from duckdb_columns() where schema_name = 'klaviyo'\"",
+        "\"select table_name, column_name from information_schema.columns where table_schema = 'klaviyo'\"",
     )
 
 

@@ -81,7 +81,7 @@ def summary_line(summary: RunSummary) -> str:
     return (
         f"run {summary.run_id}: {summary.job_count:,} jobs listed, {summary.changed_count:,} new or changed, "
         f"{summary.request_count:,} calls ({summary.retry_count:,} retried), {summary.rejected_count:,} rejected, "
-        f"{failed} of {len(summary.outcomes)} listings failed, {summary.seconds:.1f} s -> {summary.warehouse}"
+        f"{failed} of {len(summary.outcomes)} listings failed, {summary.seconds:.1f} s -> {summary.place}"
     )
 
 
@@ -89,7 +89,7 @@ def summary_counts(summary: RunSummary) -> dict[str, Any]:
     """Return what the summary line says, for log lines that are JSON."""
     return {
         "run_id": summary.run_id,
-        "warehouse": str(summary.warehouse),
+        "warehouse": summary.place,
         "seconds": round(summary.seconds, 3),
         "job_count": summary.job_count,
         "changed_count": summary.changed_count,
@@ -105,7 +105,7 @@ def summary_counts(summary: RunSummary) -> dict[str, Any]:
 def summary_object(summary: RunSummary) -> dict[str, Any]:
     return {
         "run_id": summary.run_id,
-        "warehouse": str(summary.warehouse),
+        "warehouse": summary.place,
         "seconds": round(summary.seconds, 3),
         "rows": summary.rows,
         "views": summary.views,

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from klaviyo_jobs.cli.console import print_tables
-from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, open_views, warehouse_path
+from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_of, open_views
 from klaviyo_jobs.monitor.report import ALL_DAYS
 
 
 def report_command(
     days: Annotated[int, typer.Option("--days", metavar="N", help="How far back to look.", min=1, max=ALL_DAYS)] = 7,
     warehouse: WarehouseOption = None,
+    destination: DestinationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show freshness, throughput, failure rates, latency, errors, failing resources and stuck jobs."""
@@ -22,7 +23,8 @@ def report_command(
     from klaviyo_jobs.settings import read_settings
 
     settings = read_settings()
-    with open_views(warehouse_path(warehouse, settings), settings) as connection:
+    engine = engine_of(settings, "report", warehouse, destination)
+    with open_views(engine, settings) as connection:
         if as_json:
             print(json.dumps(read_report(connection, days), default=str))
         else:

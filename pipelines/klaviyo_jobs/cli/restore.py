@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from klaviyo_jobs.cli.console import out
-from klaviyo_jobs.cli.options import WarehouseOption, warehouse_path
+from klaviyo_jobs.cli.options import WarehouseOption, file_of
 from klaviyo_jobs.errors import SettingError
 
 
@@ -28,12 +28,12 @@ def restore_command(
     """Put a published copy in the place of a damaged or lost warehouse, and keep the damaged file beside it."""
     from klaviyo_jobs.places import path_of
     from klaviyo_jobs.settings import read_settings
-    from klaviyo_jobs.warehouse.lock import RunLock
+    from klaviyo_jobs.warehouse.lock import FileLock
     from klaviyo_jobs.warehouse.publish import newest_copy
     from klaviyo_jobs.warehouse.restore import LISTED_FOR, restore
 
     settings = read_settings()
-    path = warehouse_path(warehouse, settings)
+    path = file_of(settings, "restore", warehouse)
     source = path_of(copy, "COPY") if copy else newest_copy(settings.copy_path, settings.memory)
     if source is None:
         raise SettingError(
@@ -42,7 +42,7 @@ def restore_command(
             data="nothing was written.",
             next_step="name one: klaviyo-jobs restore COPY.",
         )
-    with RunLock(path, []):
+    with FileLock(path, []):
         restored = restore(path, source, settings.memory, force=force)
     lines = [f"{restored.warehouse}: restored from {restored.copy}, {restored.job_count:,} jobs."]
     if restored.kept is not None:

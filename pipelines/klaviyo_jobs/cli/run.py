@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from klaviyo_jobs.cli.console import out, print_tables
 from klaviyo_jobs.cli.logs import Steps, told_steps
-from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, naming_way_back, warehouse_path
+from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_of, naming_way_back
 from klaviyo_jobs.cli.progress import Progress, may_draw, show_progress
 from klaviyo_jobs.log import LOGGER, OUTCOME
 from klaviyo_jobs.model.kinds import KINDS
@@ -19,10 +18,12 @@ from klaviyo_jobs.model.kinds import KINDS
 if TYPE_CHECKING:
     from klaviyo_jobs.runs.run import RunSummary
     from klaviyo_jobs.settings import Settings
+    from klaviyo_jobs.warehouse.engines.engine import Engine
 
 
 def run_command(
     warehouse: WarehouseOption = None,
+    destination: DestinationOption = None,
     account: Annotated[
         list[str] | None,
         typer.Option("--account", metavar="LABEL", help="Read only this account; repeatable.  \\[default: all]"),
@@ -68,10 +69,10 @@ def run_command(
     settings = read_settings()
     if kind:
         settings.kinds = kind
-    path = warehouse_path(warehouse, settings)
+    engine = engine_of(settings, "run", warehouse, destination)
     if dry_run:
         with naming_way_back(settings):
-            _show_plan(settings, path, progress, labels=account, full_refresh=full_refresh, as_json=as_json)
+            _show_plan(settings, engine, progress, labels=account, full_refresh=full_refresh, as_json=as_json)
         return
     with announced("run", ping_url=settings.ping_url, webhook_url=settings.webhook_url) as announcement:
         is_drawn = progress is Progress.BAR or (progress is Progress.AUTO and may_draw(as_json))
@@ -83,7 +84,7 @@ def run_command(
         ):
             summary = run(
                 settings,
-                path,
+                engine,
                 labels=account,
                 full_refresh=full_refresh,
                 replays=replay_rejected,
@@ -117,7 +118,7 @@ def _tell(summary: RunSummary, *, as_json: bool) -> None:
 
 def _show_plan(
     settings: Settings,
-    warehouse: Path,
+    engine: Engine,
     progress: Progress,
     *,
     labels: list[str] | None,
@@ -131,7 +132,7 @@ def _show_plan(
 
     listings = build_listings(settings, labels=labels, full_refresh=full_refresh)
     with show_progress(settings.progress_seconds, progress, is_drawn=may_draw(as_json)) as watch:
-        outcomes = plan_run(listings, warehouse, settings.memory, watch=watch)
+        outcomes = plan_run(listings, engine, watch=watch)
     list_calls = sum(outcome.page_count for outcome in outcomes)
     detail_calls = sum(outcome.detail_count for outcome in outcomes)
     seconds = least_seconds_of(outcomes)

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from klaviyo_jobs.cli.console import print_tables
-from klaviyo_jobs.cli.options import WarehouseOption, naming_way_back, warehouse_path
+from klaviyo_jobs.cli.options import DestinationOption, WarehouseOption, engine_of, naming_way_back
 
 
 def views_command(
     warehouse: WarehouseOption = None,
+    destination: DestinationOption = None,
     dialect: Annotated[
         str,
         typer.Option(
@@ -28,21 +29,19 @@ def views_command(
         return
     if dialect != "duckdb":
         raise typer.BadParameter(
-            "goes with --print; this command applies views to DuckDB only.", param_hint="'--dialect'"
+            "goes with --print; where views are applied, --destination says.", param_hint="'--dialect'"
         )
     from klaviyo_jobs.monitor.report import plain_table
     from klaviyo_jobs.settings import read_settings
-    from klaviyo_jobs.warehouse.engines.duckdb import open_warehouse
     from klaviyo_jobs.warehouse.views import apply_views
 
     settings = read_settings()
-    path = warehouse_path(warehouse, settings)
-    with naming_way_back(settings), open_warehouse(path, settings.memory, must_exist=True) as connection:
-        names = apply_views(connection, **settings.of_views)
-        comments = dict(
-            connection.execute("select view_name, comment from duckdb_views() where schema_name = 'klaviyo'").fetchall()
-        )
-    table = plain_table(f"Views in {path}")
+    engine = engine_of(settings, "views", warehouse, destination)
+    with naming_way_back(settings), engine.open(must_exist=True) as connection, engine.errors():
+        with engine.changing_tables():
+            names = apply_views(connection, **settings.of_views)
+        comments = connection.view_comments()
+    table = plain_table(f"Views in {engine.place}")
     table.add_column("view", overflow="fold")
     table.add_column("what it shows")
     for name in names:

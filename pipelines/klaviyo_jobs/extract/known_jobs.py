@@ -239,8 +239,8 @@ def _of_earlier_version(lacking: Sequence[str]) -> WarehouseError:
     return WarehouseError(
         f"the tables were filled by an earlier version of klaviyo-jobs: {JOBS.name} lacks {', '.join(lacking)}.",
         data="nothing was read or written.",
-        next_step="`klaviyo-jobs views --warehouse FILE` changes a DuckDB file whose dataset is klaviyo_raw in place; "
-        "load any other into a new dataset.",
+        next_step="`klaviyo-jobs views` changes a dataset called klaviyo_raw in place, in a DuckDB file (--warehouse), "
+        "in Postgres or in a DuckLake (--destination); load any other into a new dataset.",
     )
 
 

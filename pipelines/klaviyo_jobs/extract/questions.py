@@ -198,7 +198,7 @@ class Questions:
                 # An answer is taken before the next question: some engines have one answer a connection.
                 with self._lock, self._client.execute_query(sql, *parameters) as cursor:
                     found = cursor.arrow()
-                    return pa.table({}) if found is None else found
+                    return pa.table({}) if found is None else _with_times(found)
             except DestinationUndefinedEntity:
                 pass
         return pa.table({})
@@ -238,6 +238,14 @@ class Questions:
         """Return the columns of *table* that the warehouse lacks: all of them where it has no such table."""
         found = self.ask(f"select * from {self.name(table.name)} where 1 = 0")
         return [name for name in table.schema.names if name not in found.column_names]
+
+
+def _with_times(table: pa.Table) -> pa.Table:
+    """Return *table* with times where an engine that has none, such as SQLite, answers with texts, which are UTC."""
+    for place, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        if name.endswith("_at") and pa.types.is_string(column.type):
+            table = table.set_column(place, name, column.cast(pa.timestamp("us")).cast(TIME))
+    return table
 
 
 def tuples_of(table: pa.Table) -> Iterator[tuple[Any, ...]]:

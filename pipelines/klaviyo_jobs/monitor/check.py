@@ -22,7 +22,7 @@ from klaviyo_jobs.monitor.measures import AGE, MEASURES, Asked, Finding, ages, f
 from klaviyo_jobs.monitor.rows_behind import look_at
 from klaviyo_jobs.quantities import age_text
 from klaviyo_jobs.settings import CheckSettings
-from klaviyo_jobs.warehouse.engines.duckdb import Connection
+from klaviyo_jobs.warehouse.engines.connection import Connection
 from klaviyo_jobs.warehouse.views import read_checks, read_information
 
 # More would not be read.
@@ -86,7 +86,7 @@ def run_sql_checks(
             if asked.accounts:
                 where += " and (account is null or list_contains($accounts, account))"
                 values["accounts"] = list(asked.accounts)
-        counted = f"select count(*) over (), * from ({query.rstrip().rstrip(';')}) where {where} limit 1"
+        counted = f"select count(*) over (), found.* from ({query.rstrip().rstrip(';')}) as found where {where} limit 1"
         found = connection.execute(counted, values).fetchone()
         if found is None:
             yield Finding(name, None, None, 0, 0, False, "it finds no row", is_information=is_information)

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from klaviyo_jobs.quantities import age_text
 from klaviyo_jobs.settings import CheckSettings
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, VIEW_SCHEMA, Connection
+from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, VIEW_SCHEMA, Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,12 @@ MEASURES: Final = (
             account,
             job_kind,
             sum(operations_failed) / sum(total_count) as value,
-            format('{{}} of {{}} operations', cast(sum(operations_failed) as bigint), cast(sum(total_count) as bigint))
+            cast(sum(operations_failed) as bigint) || ' of ' || cast(sum(total_count) as bigint) || ' operations'
             || case when sum(total_count) < $min_operations then ', too few to judge' else '' end as seen,
             null as subject,
             sum(total_count) >= $min_operations as is_judged
         from {VIEW_SCHEMA}.jobs
-        semi join recent_jobs using (account, job_kind, job_id)
+        inner join recent_jobs using (account, job_kind, job_id)
         where outcome in ('succeeded', 'partly_failed', 'failed', 'incomplete') and total_count > 0
         group by account, job_kind
         order by account, job_kind
@@ -110,11 +110,8 @@ MEASURES: Final = (
             account,
             job_kind,
             count(*) as value,
-            format(
-                'the oldest is {{}}, created at {{}}',
-                arg_max(job_id, age_seconds),
-                strftime(min(created_at_utc), '%Y-%m-%d %H:%M:%S')
-            ) as seen,
+            'the oldest is ' || arg_max(job_id, age_seconds) || ', created at '
+            || strftime(min(created_at_utc), '%Y-%m-%d %H:%M:%S') as seen,
             md5(string_agg(job_id, ' ' order by job_id)) as subject,
             true as is_judged
         from {VIEW_SCHEMA}.stuck_jobs
@@ -178,7 +175,7 @@ MEASURES: Final = (
                 account,
                 job_kind,
                 quantile_cont(pause_seconds, 0.95) as usual_seconds,
-                epoch(any_value(listed_at_utc) - max(hour_utc)) as silent_seconds,
+                epoch(max(listed_at_utc) - max(hour_utc)) as silent_seconds,
                 max(hour_utc) as last_hour_utc
             from paused
             group by account, job_kind
@@ -189,12 +186,8 @@ MEASURES: Final = (
             account,
             job_kind,
             silent_seconds / usual_seconds as value,
-            format(
-                'no new job for [[{{}}]], usually [[{{}}]] at most; the last after {{}}',
-                cast(silent_seconds as bigint),
-                cast(usual_seconds as bigint),
-                strftime(last_hour_utc, '%Y-%m-%d %H:%M')
-            ) as seen,
+            'no new job for [[' || cast(silent_seconds as bigint) || ']], usually [[' || cast(usual_seconds as bigint)
+            || ']] at most; the last after ' || strftime(last_hour_utc, '%Y-%m-%d %H:%M') as seen,
             strftime(last_hour_utc, '%Y-%m-%d %H:%M') as subject,
             true as is_judged
         from usual
@@ -210,7 +203,7 @@ MEASURES: Final = (
             account,
             job_kind,
             used_share as value,
-            format('{{}} of {{}} jobs in progress', jobs_in_progress, limit_count) as seen,
+            jobs_in_progress || ' of ' || limit_count || ' jobs in progress' as seen,
             null as subject,
             true as is_judged
         from {VIEW_SCHEMA}.jobs_in_progress
@@ -218,12 +211,9 @@ MEASURES: Final = (
         select
             account,
             null as job_kind,
-            any_value(account_used_share) as value,
-            format(
-                '{{}} of {{}} jobs in progress, all kinds together',
-                any_value(account_jobs_in_progress),
-                any_value(limit_count)
-            ) as seen,
+            max(account_used_share) as value,
+            max(account_jobs_in_progress) || ' of ' || max(limit_count) || ' jobs in progress, all kinds together'
+                as seen,
             null as subject,
             true as is_judged
         from {VIEW_SCHEMA}.jobs_in_progress
@@ -272,25 +262,27 @@ MEASURES: Final = (
             from {RAW_SCHEMA}.job_errors as e
             inner join recent_jobs using (account, job_kind, job_id)
             inner join listed using (account, job_kind)
-            group by all
+            group by e.account, e.job_kind, e.fingerprint
         ),
 
         before as (
             select distinct e.account, e.job_kind, e.fingerprint
             from {RAW_SCHEMA}.job_errors as e
-            semi join recent using (account, job_kind, fingerprint)
-            anti join recent_jobs using (account, job_kind, job_id)
+            inner join recent using (account, job_kind, fingerprint)
+            left join recent_jobs as r on r.account = e.account and r.job_kind = e.job_kind and r.job_id = e.job_id
+            where r.job_id is null
         )
 
         select
             account,
             job_kind,
             sum(errors) as value,
-            format('the most frequent, {{}} times: {{}}', max(errors), arg_max(fingerprint, errors)) as seen,
+            'the most frequent, ' || max(errors) || ' times: ' || arg_max(fingerprint, errors) as seen,
             md5(string_agg(fingerprint, ' ' order by fingerprint)) as subject,
             true as is_judged
         from recent
-        anti join before using (account, job_kind, fingerprint)
+        left join before using (account, job_kind, fingerprint)
+        where before.fingerprint is null
         group by account, job_kind
         order by account, job_kind
         """,

@@ -20,7 +20,7 @@ from rich.table import Table
 from klaviyo_jobs.quantities import age_text
 
 if TYPE_CHECKING:
-    from klaviyo_jobs.warehouse.engines.duckdb import Connection
+    from klaviyo_jobs.warehouse.engines.connection import Connection, Cursor
 
 # So many days that they reach back to the first job of any warehouse.
 ALL_DAYS: Final = 36500
@@ -60,7 +60,7 @@ REPORT: Final = (
         """
         select account, job_kind as kind, last_complete_at_utc, age_seconds, last_error
         from klaviyo.listing_freshness
-        order by age_seconds desc nulls first
+        order by age_seconds desc nulls first, account, job_kind
         """,
     ),
     Section(
@@ -153,14 +153,11 @@ REPORT: Final = (
                 max(j.created_at_utc) as failed_utc,
                 max(case when j.operation = 'delete' then j.created_at_utc end) as failed_delete_utc,
                 max(case when j.operation <> 'delete' then j.created_at_utc end) as failed_write_utc,
-                arg_max(
-                    struct_pack(detail := e.detail),
-                    struct_pack(at_utc := j.created_at_utc, place := e.position)
-                ).detail as last_detail
+                arg_max(coalesce(e.detail, ''), (j.created_at_utc, e.position)) as last_detail
             from klaviyo_raw.job_errors as e
             inner join recent_jobs as j using (account, job_kind, job_id)
             where e.related_id is not null
-            group by all
+            group by e.account, j.entity, e.related_id
         ),
 
         succeeded as (
@@ -173,7 +170,7 @@ REPORT: Final = (
             from recent_jobs as j
             inner join klaviyo_raw.job_linkages as l using (account, job_kind, job_id)
             where j.outcome in ('succeeded', 'partly_failed', 'incomplete')
-            group by all
+            group by l.account, j.entity, l.related_id
         )
 
         select
@@ -182,14 +179,14 @@ REPORT: Final = (
             coalesce(nullif(regexp_extract(f.related_id, '^.*?:::.*?:::(.*)$', 1), ''), f.related_id) as id,
             f.failures,
             strftime(f.failed_utc, '%Y-%m-%d') as "last on",
-            f.last_detail
+            nullif(f.last_detail, '') as last_detail
         from failed as f
         left join succeeded as s
             on s.account = f.account and s.related_id = f.related_id and s.entity = f.entity
         where
             (f.failed_delete_utc is not null and (s.deleted_utc is null or s.deleted_utc <= f.failed_delete_utc))
             or (f.failed_write_utc is not null and (s.succeeded_utc is null or s.succeeded_utc <= f.failed_write_utc))
-        order by f.failures desc, f.failed_utc desc
+        order by f.failures desc, f.failed_utc desc, f.account, f.entity, f.related_id
         limit 10
         """,
     ),
@@ -199,7 +196,7 @@ REPORT: Final = (
         """
         select account, job_kind as kind, job_id, status, age_seconds
         from klaviyo.stuck_jobs
-        order by age_seconds desc
+        order by age_seconds desc, account, job_kind, job_id
         limit 10
         """,
     ),
@@ -270,7 +267,7 @@ def render_query(
     return table
 
 
-def _execute(connection: Connection, query: str, days: int) -> Connection:
+def _execute(connection: Connection, query: str, days: int) -> Cursor:
     since_utc = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=min(days, ALL_DAYS))
     return connection.execute(query, {"since_utc": since_utc} if "$since_utc" in query else None)
 

@@ -11,7 +11,7 @@ import datetime as dt
 from typing import Final
 
 from klaviyo_jobs.monitor.measures import Finding
-from klaviyo_jobs.warehouse.engines.duckdb import VIEW_SCHEMA, quoted
+from klaviyo_jobs.warehouse.engines.connection import VIEW_SCHEMA, quoted
 
 # By the name of the check; `{place}` stands for the finding's account and kind, `{since}` for the window's beginning.
 _QUERIES: Final = {
@@ -21,14 +21,16 @@ _QUERIES: Final = {
         "coalesce(last_changed_at_utc, first_seen_at_utc, completed_at_utc, created_at_utc) >= {since} "
         "order by operations_failed desc"
     ),
-    "stuck_jobs": (f"from {VIEW_SCHEMA}.stuck_jobs where {{place}}"),
-    "rejected_records": (f"from {VIEW_SCHEMA}.rejected_records where {{place}} and last_rejected_at_utc >= {{since}}"),
+    "stuck_jobs": (f"select * from {VIEW_SCHEMA}.stuck_jobs where {{place}}"),
+    "rejected_records": (
+        f"select * from {VIEW_SCHEMA}.rejected_records where {{place}} and last_rejected_at_utc >= {{since}}"
+    ),
     "silence": (
         f"select created_at_utc, job_id from {VIEW_SCHEMA}.jobs where {{place}} order by created_at_utc desc limit 20"
     ),
-    "limit_share": (f"from {VIEW_SCHEMA}.jobs_in_progress where {{place}}"),
+    "limit_share": (f"select * from {VIEW_SCHEMA}.jobs_in_progress where {{place}}"),
     "vanished_jobs": (
-        f"from {VIEW_SCHEMA}.jobs where {{place}} and not is_finished and outcome = 'vanished' "
+        f"select * from {VIEW_SCHEMA}.jobs where {{place}} and not is_finished and outcome = 'vanished' "
         "and coalesce(vanished_at_utc, ended_at_utc) >= {since}"
     ),
     "new_errors": (
@@ -37,7 +39,7 @@ _QUERIES: Final = {
         "min(coalesce(last_changed_at_utc, first_seen_at_utc, completed_at_utc, jobs.created_at_utc)) >= {since} "
         "order by errors desc"
     ),
-    "listing_age_seconds": (f"from {VIEW_SCHEMA}.listing_freshness where {{place}}"),
+    "listing_age_seconds": (f"select * from {VIEW_SCHEMA}.listing_freshness where {{place}}"),
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, PartialError
 from klaviyo_jobs.extract.outcomes import ListingOutcome
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA
+from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA
 
 
 def failure_of(outcomes: Sequence[ListingOutcome]) -> KlaviyoJobsError | None:

@@ -1,7 +1,7 @@
 """
 What a run would do: its calls, and the least time that the rate limits leave for them. Nothing is written.
 
-In:     the listings of the settings, and a warehouse that may not exist yet.
+In:     the listings of the settings, and an engine whose warehouse may not exist yet.
 Out:    one outcome a listing, in which `detail_count` counts the detail calls that a run would make.
 Calls:  the listings are read, since nothing else tells what is new; no detail is.
 """
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import dlt
@@ -25,23 +24,21 @@ from klaviyo_jobs.extract.listing import Listing, ListingReader
 from klaviyo_jobs.extract.outcomes import ListingOutcome
 from klaviyo_jobs.extract.rows import RowContext
 from klaviyo_jobs.extract.source import SCHEMA_NAME
-from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.kinds import RateLimit
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, open_warehouse
-from klaviyo_jobs.warehouse.engines.duckdb_load import destination_of
+from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA
+from klaviyo_jobs.warehouse.engines.engine import Engine
 
 _LISTINGS_AT_ONCE: Final = 16
 
 
 def plan_run(
     listings: Sequence[Listing],
-    warehouse: Path,
-    memory: MemoryBounds = DEFAULT_MEMORY,
+    engine: Engine,
     *,
     watch: Callable[[list[ListingOutcome]], None] | None = None,
 ) -> list[ListingOutcome]:
     """
-    Read *listings*, compare them with *warehouse* and count what a run would do.
+    Read *listings*, compare them with the warehouse of *engine* and count what a run would do.
 
     Args:
         watch: Called before reading starts with the outcomes, which fill while it goes on.
@@ -51,12 +48,14 @@ def plan_run(
     """
     with ExitStack() as stack:
         pipeline = None
-        if warehouse.exists():
-            open_warehouse(warehouse, memory, read_only=True).close()
+        if engine.exists():
+            if engine.has_views:
+                with engine.open(read_only=True):
+                    pass
             pipeline = dlt.pipeline(
                 SCHEMA_NAME,
                 pipelines_dir=stack.enter_context(tempfile.TemporaryDirectory(prefix="klaviyo-jobs-")),
-                destination=destination_of(warehouse, memory, read_only=True),
+                destination=stack.enter_context(engine.destination(read_only=True)),
                 dataset_name=RAW_SCHEMA,
             )
         recall = stack.enter_context(Recall(pipeline, [listing.key for listing in listings]))

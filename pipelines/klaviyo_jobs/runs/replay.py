@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,12 +25,12 @@ from dlt.extract.items import DataItemWithMeta
 from klaviyo_jobs.extract.loads import TableMarks
 from klaviyo_jobs.extract.rows import RowContext, SeenJob, rank_of, rows_of_jobs, rows_of_resources
 from klaviyo_jobs.extract.source import SCHEMA_NAME
-from klaviyo_jobs.memory import MemoryBounds
 from klaviyo_jobs.model.kinds import KINDS, JobKind
 from klaviyo_jobs.model.parse import parse_page, parse_resource_into
 from klaviyo_jobs.model.records import Parsed, Resource, time_of
 from klaviyo_jobs.model.tables import ENTITY_TABLES, JOB_OBSERVATIONS, JOBS, REJECTED_RECORDS, SEEN_RANK, TABLES
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, open_warehouse
+from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, Connection
+from klaviyo_jobs.warehouse.engines.engine import Engine
 from klaviyo_jobs.warehouse.load import load
 
 _KEY: Final = REJECTED_RECORDS.key
@@ -75,11 +75,12 @@ class _Record(NamedTuple):
     last_rejected_at: dt.datetime
 
 
-def replay_rejected(warehouse: Path, working_directory: Path, memory: MemoryBounds) -> Replayed:
+def replay_rejected(engine: Engine, working_directory: Path, accounts: Collection[str]) -> Replayed:
     """
-    Read every rejected record of *warehouse* again.
+    Read every rejected record of *accounts* again.
 
     Args:
+        engine: Where the warehouse is.
         working_directory: A folder for temporary files.
     Raises:
         WarehouseError: The warehouse cannot be opened.
@@ -88,8 +89,10 @@ def replay_rejected(warehouse: Path, working_directory: Path, memory: MemoryBoun
     readable: dict[tuple[str, JobKind, str], _Readable] = defaultdict(_Readable)
     places: dict[tuple[str, JobKind, str], _Readable] = {}
     settled: list[tuple[Any, ...]] = []
-    with open_warehouse(warehouse, memory, must_exist=True) as connection:
+    with engine.open() as connection:
         for record in _rejected(connection):
+            if record.account not in accounts:
+                continue
             replayed.record_count += 1
             into = readable[record.account, record.kind, record.api_revision]
             if _read_again(connection, into, places, record):
@@ -98,17 +101,18 @@ def replay_rejected(warehouse: Path, working_directory: Path, memory: MemoryBoun
     replayed.job_count = sum(len(found.seen) for found in readable.values())
     replayed.resource_count = sum(len(found.resources) for found in readable.values())
     if replayed.job_count or replayed.resource_count:
-        load(_build_source(readable), warehouse, working_directory / "replay", memory)
+        load(_build_source(readable), engine, working_directory / "replay")
     if settled:
-        with open_warehouse(warehouse, memory) as connection:
-            marks = " and ".join(f"{column} = ?" for column in _KEY)
-            connection.executemany(f"delete from {RAW_SCHEMA}.{REJECTED_RECORDS.name} where {marks}", settled)
+        marks = " and ".join(f"{column} = ?" for column in _KEY)
+        with engine.open() as connection, connection.transaction():
+            for key in settled:
+                connection.execute(f"delete from {RAW_SCHEMA}.{REJECTED_RECORDS.name} where {marks}", key)
     return replayed
 
 
 def _rejected(connection: Connection) -> Iterator[_Record]:
     """Yield every record, in the order in which runs last met them."""
-    if not has_table(connection, REJECTED_RECORDS.name):
+    if not connection.has_table(REJECTED_RECORDS.name):
         return
     found = connection.execute(
         f"""
@@ -179,7 +183,7 @@ def _is_held(connection: Connection, account: str, kind: JobKind, job_id: str) -
 
 
 def _held_rank(connection: Connection, table: str, id_column: str, account: str, resource: Resource) -> str:
-    if not has_table(connection, table):
+    if not connection.has_table(table):
         return ""
     found = connection.execute(
         f"select {SEEN_RANK} from {RAW_SCHEMA}.{table} where account = ? and {id_column} = ?",

@@ -1,7 +1,7 @@
 """
 One run, step by step: lock, recover, recall, extract, load, views, checks, ledger, publish, unlock.
 
-In:     settings and the path of a DuckDB file.
+In:     settings and an engine, such as a DuckDB file.
 Out:    `RunSummary`.
 """
 
@@ -35,18 +35,12 @@ from klaviyo_jobs.runs.signals import Stop, stoppable
 from klaviyo_jobs.runs.steps import Step, tell_step
 from klaviyo_jobs.settings import Settings
 from klaviyo_jobs.warehouse.derived import mark_derived
-from klaviyo_jobs.warehouse.engines.duckdb import (
-    RAW_SCHEMA,
-    Connection,
-    check_place,
-    has_table,
-    mark_contract,
-    open_warehouse,
-    warehouse_errors,
-)
+from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, Connection
+from klaviyo_jobs.warehouse.engines.duckdb_engine import DuckDBFile
+from klaviyo_jobs.warehouse.engines.engine import Engine
 from klaviyo_jobs.warehouse.ledger import record_ended_runs
 from klaviyo_jobs.warehouse.load import load
-from klaviyo_jobs.warehouse.lock import RunLock
+from klaviyo_jobs.warehouse.lock import RunLock, lock_of
 from klaviyo_jobs.warehouse.migrations import is_of_earlier_contract
 from klaviyo_jobs.warehouse.publish import check_targets, publish
 from klaviyo_jobs.warehouse.views import apply_views
@@ -61,7 +55,7 @@ class RunSummary:
 
     Attributes:
         run_id: The `run_id` of every row it wrote; a load id in `klaviyo_raw._dlt_loads`.
-        warehouse: The DuckDB file.
+        place: Where the warehouse is: the DuckDB file, or a server and its database.
         outcomes: One for each listing.
         rows: Rows that the run left in each table, those that replaced others included.
         views: The views that were applied.
@@ -70,7 +64,7 @@ class RunSummary:
     """
 
     run_id: str
-    warehouse: Path
+    place: str
     outcomes: list[ListingOutcome]
     rows: dict[str, int]
     views: list[str]
@@ -128,7 +122,7 @@ class RunSummary:
 
 def run(
     settings: Settings,
-    warehouse: Path,
+    warehouse: Path | Engine,
     *,
     labels: Sequence[str] | None = None,
     full_refresh: bool = False,
@@ -141,7 +135,7 @@ def run(
 
     Args:
         settings: What to read, and with which key.
-        warehouse: The DuckDB file; made if it is not there.
+        warehouse: The DuckDB file, which is made if it is not there, or another engine.
         labels: The accounts to read; all by default.
         full_refresh: Whether to read and write every listed job, known or not.
         replays: Whether to read rejected records again.
@@ -160,60 +154,86 @@ def run(
     names = [(listing.client.account, listing.kind.name) for listing in listings]
     if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
         LOGGER.warning("%s", problem)
-    warehouse, target = path_of(warehouse, "warehouse"), settings.copy_path
-    check_place(warehouse)
+    engine = warehouse if isinstance(warehouse, Engine) else DuckDBFile(path_of(warehouse, "warehouse"), memory)
+    file, target = engine.file, settings.copy_path
     if target is not None:
-        check_targets(warehouse, target)
+        engine.refuse("bi_copy")
+    if replays:
+        engine.refuse("--replay-rejected")
+    engine.check_place()
+    if file is not None and target is not None:
+        check_targets(file, target)
     memory.check_spill_directory()
     with stoppable() as stop:
         stop.raise_if_asked()
         tell_step(Step.LOCK)
         with (
-            RunLock(warehouse, names, wait_seconds=lock_wait_seconds) as lock,
+            lock_of(engine, names, wait_seconds=lock_wait_seconds) as lock,
             stop.told(),
-            warehouse_errors(warehouse),
+            engine.errors(),
             _working_directory(lock) as working_directory,
         ):
             enter = _Steps(stop, lock, outcomes).enter
             enter(Step.RECOVER)
-            # Held open until the end: whoever opens the file in the middle is refused, instead of failing the load.
-            with open_warehouse(warehouse, memory, wait_seconds=settings.warehouse_wait_seconds) as connection:
-                for note in lock.ended:
-                    LOGGER.warning("an earlier run did not come to its end: %s", note.ending)
-                is_new = not has_table(connection, JOBS.name)
-                if is_of_earlier_contract(connection):
-                    # With the views: those of the earlier contract read columns that are gone then.
-                    apply_views(connection, **settings.of_views)
+            for note in lock.ended:
+                LOGGER.warning("an earlier run did not come to its end: %s", note.ending)
+            # Until the end: whoever opens the file in the middle is refused, instead of failing the load.
+            with engine.kept(settings.warehouse_wait_seconds):
+                is_new = _recover(engine, settings)
                 if watch is not None:
                     watch(outcomes)
-                replayed = replay_rejected(warehouse, working_directory, memory) if replays else None
+                accounts = {account for account, _ in names}
+                replayed = replay_rejected(engine, working_directory, accounts) if replays else None
                 enter(Step.RECALL)
                 source = build_source(listings, outcomes, partial(enter, Step.EXTRACT))
-                loaded = load(source, warehouse, working_directory / "load", memory, on_load=partial(enter, Step.LOAD))
-                mark_contract(connection)
-                if is_new:
-                    mark_derived(connection, settings.reporting_timezone)
-                enter(Step.VIEWS)
-                views = apply_views(connection, **settings.of_views)
-                enter(Step.CHECKS)
-                if any(outcome.changed_count for outcome in outcomes):
-                    _warn_of_contradictions(connection, started_at)
-                enter(Step.LEDGER)
-                record_ended_runs(connection, lock.ended)
+                loaded = load(source, engine, working_directory / "load", on_load=partial(enter, Step.LOAD))
+                views: list[str] = []
+                if engine.has_views:
+                    with engine.open() as connection:
+                        enter(Step.VIEWS)
+                        views = _keep_views(engine, connection, settings, is_new=is_new)
+                        enter(Step.CHECKS)
+                        if any(outcome.changed_count for outcome in outcomes):
+                            _warn_of_contradictions(connection, started_at)
+                        enter(Step.LEDGER)
+                        record_ended_runs(connection, lock.ended)
                 lock.forget_ended()
-            if target is not None:
+            if file is not None and target is not None:
                 enter(Step.PUBLISH)
-                publish(warehouse, target, memory, with_tables=settings.bi_copy_tables)
+                publish(file, target, memory, with_tables=settings.bi_copy_tables)
             enter(Step.UNLOCK)
     return RunSummary(
         run_id=loaded.run_id,
-        warehouse=warehouse,
+        place=engine.place,
         outcomes=outcomes,
         rows={table.name: loaded.rows.get(table.name, 0) for table in tables_of(listings)},
         views=views,
         seconds=time.monotonic() - started,
         replayed=replayed,
     )
+
+
+def _recover(engine: Engine, settings: Settings) -> bool:
+    """Bring tables of an earlier contract up to this one; tell whether there are none yet."""
+    if not engine.has_views:
+        return False
+    with engine.open(wait_seconds=settings.warehouse_wait_seconds) as connection:
+        is_new = not connection.has_table(JOBS.name)
+        if is_of_earlier_contract(connection):
+            # With the views: those of the earlier contract read columns that are gone then.
+            with engine.changing_tables():
+                apply_views(connection, **settings.of_views)
+    return is_new
+
+
+def _keep_views(engine: Engine, connection: Connection, settings: Settings, *, is_new: bool) -> list[str]:
+    """Note what the tables are that were loaded, and apply the views to them."""
+    with engine.changing_tables():
+        connection.mark_contract()
+        if is_new:
+            mark_derived(connection, settings.reporting_timezone)
+        engine.tend(connection)
+        return apply_views(connection, **settings.of_views)
 
 
 class _Steps:

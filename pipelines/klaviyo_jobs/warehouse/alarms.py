@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from klaviyo_jobs.model.records import time_of
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, transaction
+from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, Connection
 
 _TABLE: Final = "alarms"
 _COLUMNS: Final = """
@@ -58,7 +58,7 @@ class Alarm(NamedTuple):
 
 def read_alarms(connection: Connection) -> dict[Place, Alarm]:
     """Return the alarms that are noted."""
-    if not has_table(connection, _TABLE):
+    if not connection.has_table(_TABLE):
         return {}
     # As numbers: a driver reads zoned times with a package of its own.
     rows = connection.execute(
@@ -76,7 +76,7 @@ def read_alarms(connection: Connection) -> dict[Place, Alarm]:
 
 def write_alarms(connection: Connection, alarms: Iterable[Alarm]) -> None:
     """Note *alarms*, and no others; *connection* is open for writing and not inside a transaction."""
-    with transaction(connection):
+    with connection.transaction():
         connection.execute(f"create table if not exists {RAW_SCHEMA}.{_TABLE} ({_COLUMNS})")
         connection.execute(f"delete from {RAW_SCHEMA}.{_TABLE}")
         for place, *values in alarms:

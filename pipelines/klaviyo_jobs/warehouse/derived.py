@@ -10,24 +10,18 @@ Out:    `jobs.created_on` and `completed_on`, days in the reporting time zone, a
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from typing import Any, Final
-
-import pyarrow as pa
 
 from klaviyo_jobs.model.days import RULES, day_of, zone_of
 from klaviyo_jobs.model.fingerprints import RULE, fingerprint_of
 from klaviyo_jobs.model.records import time_of
 from klaviyo_jobs.model.tables import JOB_ERRORS, JOBS, Table
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, mark_column, mark_of_column
-
-_ROWS_AT_ONCE: Final = 50_000
+from klaviyo_jobs.warehouse.engines.connection import Connection, Derivation
 
 
 def mark_derived(connection: Connection, reporting_timezone: str) -> None:
     """Note that all rows follow the rules of now, as they do in tables that were made by the load before this."""
     for table, column, rule in _rules_of(reporting_timezone):
-        mark_column(connection, table, column, rule)
+        connection.mark_column(table, column, rule)
 
 
 def _rules_of(reporting_timezone: str) -> list[tuple[str, str, str]]:
@@ -70,28 +64,14 @@ def _keep(
     columns: tuple[str, ...],
     rule: str,
     sources: tuple[str, ...],
-    derive: Callable[..., tuple[Any, ...]],
+    derive: Derivation,
 ) -> None:
     """Set *columns* of *table* to what *derive* makes of *sources*, where they are null or do not follow *rule*."""
-    if not has_table(connection, table.name):
+    if not connection.has_table(table.name):
         return
-    name = f"{RAW_SCHEMA}.{table.name}"
-    has_rule = mark_of_column(connection, table.name, columns[0]) == rule
+    has_rule = connection.mark_of_column(table.name, columns[0]) == rule
     where = f"{columns[0]} is null" if has_rule else "true"
-    [(first, last)] = connection.execute(f"select min(rowid), max(rowid) from {name} where {where}").fetchall()
-    for start in () if first is None else range(first, last + 1, _ROWS_AT_ONCE):
-        rows = connection.execute(
-            f"select rowid, {', '.join(sources)} from {name} where {where} and rowid >= ? and rowid < ?",
-            (start, start + _ROWS_AT_ONCE),
-        ).fetchall()
-        values = [derive(*row[1:]) for row in rows]
-        derived = {"nth": pa.array([row[0] for row in rows])} | {
-            column: pa.array([value[index] for value in values], table.schema.field(column).type)
-            for index, column in enumerate(columns)
-        }
-        connection.register("derived", pa.table(derived))
-        setters = ", ".join(f"{column} = derived.{column}" for column in columns)
-        connection.execute(f"update {name} set {setters} from derived where {table.name}.rowid = derived.nth")
-        connection.unregister("derived")
+    types = {column: table.schema.field(column).type for column in columns}
+    connection.rewrite(table.name, types, sources, where, derive)
     if not has_rule:
-        mark_column(connection, table.name, columns[0], rule)
+        connection.mark_column(table.name, columns[0], rule)

@@ -8,6 +8,7 @@ Rules:  a word, and what stands for it. Each is one expression for another, so t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -18,6 +19,7 @@ from sqlglot.dialects import Dialect
 from klaviyo_jobs.errors import SettingError
 
 DUCKDB: Final = "duckdb"
+POSTGRES: Final = "postgres"
 
 # Those in which views and columns are commented on by statements of their own.
 _WITH_COMMENTS: Final = frozenset({DUCKDB, "postgres", "redshift", "materialize", "risingwave"})
@@ -44,6 +46,36 @@ def translate(sql: str, dialect: str) -> list[str]:
         for statement in statements
         if dialect in _WITH_COMMENTS or not isinstance(statement, exp.Comment)
     ]
+
+
+def translate_query(sql: str, dialect: str, *, has_values: bool) -> list[str]:
+    """
+    Return the statements of *sql*, which is DuckDB's, in *dialect*, to be run with bound values.
+
+    Args:
+        has_values: Whether values are bound: `%s` and `%(name)s` stand for `?` and `$name`, and any other percent sign
+            is doubled, as drivers want it then.
+    """
+    rules = _RULES.get(dialect, {})
+    statements = [statement for statement in sqlglot.parse(sql, read=DUCKDB) if statement is not None]
+    made = [
+        statement.transform(_rewritten, rules).transform(_with_marked_values).sql(dialect=dialect, comments=False)
+        for statement in statements
+    ]
+    if not has_values:
+        return made
+    return [
+        _MARKED_VALUE.sub(lambda found: f"%({found[1]})s" if found[1] else "%s", statement.replace("%", "%%"))
+        for statement in made
+    ]
+
+
+# No name of ours.
+_MARKED_VALUE: Final = re.compile(r"__value_of_(\w*?)__")
+
+
+def _with_marked_values(node: exp.Expression) -> exp.Expression:
+    return exp.Var(this=f"__value_of_{node.this or ''}__") if isinstance(node, exp.Placeholder) else node
 
 
 def check_dialect(dialect: str) -> None:
@@ -111,6 +143,8 @@ def _first_by(*, is_descending: bool) -> _Rule:
 
 def _postgres_series(node: exp.Expression) -> exp.Expression:
     """`unnest(generate_series(...))`: a series is a set of rows already."""
+    if not isinstance(node.this, exp.GenerateSeries):
+        return node
     return exp.Anonymous(
         this="generate_series", expressions=[node.this.args[name] for name in ("start", "end", "step")]
     )
@@ -128,6 +162,12 @@ def _postgres_microseconds(node: exp.Expression) -> exp.Expression:
     return sqlglot.parse_one("CAST(EXTRACT(EPOCH FROM moment) * 1000000 AS BIGINT)", read="postgres").transform(
         _put, "moment", node.expressions[0]
     )
+
+
+def _postgres_sha256(node: exp.Expression) -> exp.Expression:
+    """`sha256`: the hash of a text in UTF-8, in hexadecimal digits."""
+    made = sqlglot.parse_one("ENCODE(SHA256(CONVERT_TO(text, 'UTF8')), 'hex')", read="postgres")
+    return made.transform(_put, "text", node.this)
 
 
 # Spark, and what speaks as it does: Databricks, and Sail.
@@ -177,6 +217,7 @@ _RULES: Final[dict[str, dict[str, _Rule]]] = {
         "regexpextract": _postgres_match,
         "epoch_us": _postgres_microseconds,
         "bitwiserightshift": _hash_as("(HASHTEXTEXTENDED(text, 0) & 9223372036854775807) >> 21", "postgres"),
+        "sha2": _postgres_sha256,
         "datatype": _wide_integer,
     },
 }

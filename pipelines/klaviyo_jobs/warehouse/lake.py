@@ -38,15 +38,8 @@ from klaviyo_jobs.model.tables import (
     TABLES,
     Table,
 )
-from klaviyo_jobs.warehouse.engines.duckdb import (
-    RAW_SCHEMA,
-    Connection,
-    be_frugal,
-    has_table,
-    open_copy,
-    quoted,
-    warehouse_errors,
-)
+from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, quoted
+from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection, Native, be_frugal, open_copy, warehouse_errors
 
 # Spark takes no file for data whose name begins so.
 _MANIFEST: Final = "_manifest.json"
@@ -154,7 +147,7 @@ def _write(copy: Path, folder: Path, before: Path | None, memory: MemoryBounds) 
     with open_copy(copy, memory) as connection, warehouse_errors(copy):
         be_frugal(connection)
         for table in TABLES.values():
-            if not has_table(connection, table.name):
+            if not DuckDBConnection(connection).has_table(table.name):
                 continue
             parts = _parts_of(connection, table)
             same = {part for part, state in parts.items() if known.get(table.name, {}).get(part) == state}
@@ -178,7 +171,7 @@ def _manifest_of(version: Path | None) -> dict[str, Parts]:
     return found
 
 
-def _parts_of(connection: Connection, table: Table) -> Parts:
+def _parts_of(connection: Native, table: Table) -> Parts:
     """Return the parts of *table*, by the path below its folder, each with what tells its state."""
     # Children change with their job only, and are many.
     source = _dated_by(table)
@@ -225,7 +218,7 @@ def _link(before: Path, after: Path) -> None:
             shutil.copy2(file, after / file.name)
 
 
-def _write_parts(connection: Connection, table: Table, folder: Path, changed: set[str], *, is_empty: bool) -> None:
+def _write_parts(connection: Native, table: Table, folder: Path, changed: set[str], *, is_empty: bool) -> None:
     """Write the *changed* parts of *table*, or its columns if it *is_empty*."""
     folder.mkdir(parents=True, exist_ok=True)
     if is_empty:

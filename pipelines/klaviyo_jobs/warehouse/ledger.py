@@ -9,50 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-
 from klaviyo_jobs.model.tables import LISTINGS
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, transaction
-
-
-class RunNote(msgspec.Struct):
-    """
-    Who a run is, and how far it has got.
-
-    Attributes:
-        pid: Its process.
-        host: The machine it runs on.
-        since: When it asked for the lock (ISO 8601, UTC).
-        command: What was called, without its arguments' values.
-        listings: Account and kind of each listing it is to read.
-        step: The step it is in, or was in when it ended.
-        run_id: dlt's load id, once there is one.
-        is_skipped: Whether it found the lock taken and did nothing.
-        holder_pid: The process that held the lock then.
-        failure: The error that ended it, if it was one and no kill.
-        working_directory: Its folder for dlt, which it throws away when it ends.
-    """
-
-    pid: int
-    host: str
-    since: str
-    command: str
-    listings: list[tuple[str, str]] = []
-    step: str = "lock"
-    run_id: str = ""
-    is_skipped: bool = False
-    holder_pid: int = 0
-    failure: str = ""
-    working_directory: str = ""
-
-    @property
-    def ending(self) -> str:
-        """How the run ended, for the ledger."""
-        if self.is_skipped:
-            return f"skipped: process {self.holder_pid} held the lock."
-        if self.failure:
-            return f"failed at step {self.step}: {self.failure}"
-        return f"interrupted: process {self.pid} on {self.host} ended at step {self.step}."
+from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, Connection
+from klaviyo_jobs.warehouse.engines.engine import RunNote
 
 
 def record_ended_runs(connection: Connection, notes: Iterable[RunNote]) -> None:
@@ -63,7 +22,7 @@ def record_ended_runs(connection: Connection, notes: Iterable[RunNote]) -> None:
     run is missing. Telling twice changes nothing.
     """
     table = f"{RAW_SCHEMA}.{LISTINGS.name}"
-    with transaction(connection):
+    with connection.transaction():
         for note in notes:
             run_id = note.run_id or f"{note.since}-{note.pid}"
             for account, kind in note.listings:
@@ -85,7 +44,7 @@ def record_ended_runs(connection: Connection, notes: Iterable[RunNote]) -> None:
                     insert into {table} (account, job_kind, run_id, started_at, is_complete, error)
                     select $account, $kind, $run_id, cast($since as timestamptz), false, $error
                     where not exists (
-                        from {table} where account = $account and job_kind = $kind and run_id = $run_id
+                        select 1 from {table} where account = $account and job_kind = $kind and run_id = $run_id
                     )
                     """,
                     {**key, "error": note.ending, "since": note.since},

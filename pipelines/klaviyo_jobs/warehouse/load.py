@@ -1,7 +1,7 @@
 """
 Load the source into the warehouse, once, with a dlt pipeline that leaves nothing behind.
 
-In:     a dlt source and the path of a DuckDB file.
+In:     a dlt source and an engine.
 Out:    `Loaded`. The warehouse is the only thing that outlives a load: dlt's working directory is a temporary one, so
         no package of an earlier run can be pending and block this one.
 """
@@ -21,10 +21,9 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
 
 from klaviyo_jobs.extract.source import SCHEMA_NAME
-from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.tables import JOB_LINKAGES, JOBS, TABLES
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, warehouse_errors
-from klaviyo_jobs.warehouse.engines.duckdb_load import destination_of
+from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA
+from klaviyo_jobs.warehouse.engines.engine import Engine
 
 # What a load sets in dlt unless the user has set it: dlt's own name of the setting, and the value.
 _DLT_SETTINGS: Final[dict[str, Any]] = {
@@ -53,28 +52,26 @@ class Loaded:
 
 def load(
     source: DltSource,
-    warehouse: Path,
+    engine: Engine,
     working_directory: Path,
-    memory: MemoryBounds = DEFAULT_MEMORY,
     *,
     on_load: Callable[[str], None] | None = None,
 ) -> Loaded:
     """
-    Extract *source* and merge it into the DuckDB file *warehouse*.
+    Extract *source* and merge it into the warehouse of *engine*.
 
     Args:
         working_directory: A folder for dlt's files, in which it finds none of an earlier load.
-        memory: What the database may take.
         on_load: Called with the run id when all is extracted and loading begins.
     Raises:
         WarehouseError: The warehouse could not be written; what it held before it still holds.
     """
     set_dlt_defaults()
-    with warehouse_errors(warehouse):
+    with engine.errors(), engine.destination() as destination:
         pipeline = dlt.pipeline(
             SCHEMA_NAME,
             pipelines_dir=str(working_directory),
-            destination=destination_of(warehouse, memory),
+            destination=destination,
             dataset_name=RAW_SCHEMA,
         )
         run_id = pipeline.extract(source).loads_ids[0]
@@ -82,6 +79,10 @@ def load(
         if on_load is not None:
             on_load(run_id)
         counts = pipeline.normalize().row_counts
+        if engine.is_shared:
+            # Two that make the same table at the same time get in each other's way; to load is nobody's business.
+            with engine.changing_tables():
+                pipeline.sync_schema()
         pipeline.load(raise_on_failed_jobs=True)
         with pipeline.sql_client() as client:
             _forget_old_schemas(client, pipeline.default_schema.stored_version_hash)

@@ -13,7 +13,6 @@ Since:  contract 0, the first commit; 1 marked its tables; 2 made `job_linkages`
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any, Final
 
 import pyarrow as pa
@@ -22,17 +21,11 @@ from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.content import content_hash
 from klaviyo_jobs.model.records import Job, JobError, Linkage, time_of
 from klaviyo_jobs.model.tables import JOB_LINKAGES, JOBS, REJECTED_RECORDS, TABLES, Table
-from klaviyo_jobs.warehouse.engines.duckdb import (
-    CONTRACT_VERSION,
-    RAW_SCHEMA,
-    Connection,
-    contract_of,
-    drop_staging,
-    mark_contract,
-)
+from klaviyo_jobs.warehouse.engines.connection import CONTRACT_VERSION, RAW_SCHEMA, Connection
 
 # What earlier contracts had and this one derives.
 _DROPPED: Final = {JOB_LINKAGES.name: ("relationship", "external_id", "run_id")}
+_TEMPORARY: Final = ("recent_jobs", "recent_job_errors", "recent_job_linkages")
 # How many jobs are hashed at once: their children are in memory then.
 _JOBS_AT_ONCE: Final = 1000
 
@@ -41,7 +34,7 @@ def is_of_earlier_contract(connection: Connection) -> bool:
     """Tell whether `migrate` would change anything."""
     columns = _columns_of(connection)
     is_whole = all(columns[name].issuperset(table.schema.names) for name, table in TABLES.items() if name in columns)
-    return JOBS.name in columns and (contract_of(connection) < CONTRACT_VERSION or not is_whole)
+    return JOBS.name in columns and (connection.contract < CONTRACT_VERSION or not is_whole)
 
 
 def migrate(connection: Connection) -> None:
@@ -57,38 +50,30 @@ def migrate(connection: Connection) -> None:
             _add_columns(connection, table, lacking)
     for table_name, dropped in _DROPPED.items():
         for column in columns.get(table_name, set()).intersection(dropped):
-            connection.execute(f"alter table {RAW_SCHEMA}.{table_name} drop column {column}")
-    if contract_of(connection) < CONTRACT_VERSION:
-        LOGGER.info("changing the warehouse from contract %s to %s", contract_of(connection), CONTRACT_VERSION)
+            connection.run_own(f"alter table {RAW_SCHEMA}.{table_name} drop column {column}")
+    if connection.contract < CONTRACT_VERSION:
+        LOGGER.info("changing the warehouse from contract %s to %s", connection.contract, CONTRACT_VERSION)
         _count_unread_children(connection)
         _hash_recent_jobs(connection)
         # dlt makes it anew, with the columns that tables have now.
-        drop_staging(connection)
-        mark_contract(connection)
+        connection.run_own(f"drop schema if exists {RAW_SCHEMA}_staging cascade")
+        connection.mark_contract()
 
 
 def _columns_of(connection: Connection) -> dict[str, set[str]]:
-    found = connection.execute(
-        "select table_name, column_name from duckdb_columns() where schema_name = ?", (RAW_SCHEMA,)
-    ).fetchall()
     columns: dict[str, set[str]] = defaultdict(set)
-    for name, column in found:
-        columns[name].add(column)
+    for column in connection.columns():
+        if column.schema == RAW_SCHEMA:
+            columns[column.table].add(column.name)
     return columns
 
 
 def _add_columns(connection: Connection, table: Table, lacking: set[str]) -> None:
     # Only where something is to be added: DuckDB's way from an Arrow type to its own imports `pyarrow.dataset`.
-    for column, column_type in _types_of(connection, table):
+    for column, column_type in connection.types_of(table.schema).items():
         if column in lacking:
             LOGGER.info("adding the column %s.%s to the warehouse", table.name, column)
-            connection.execute(f"alter table {RAW_SCHEMA}.{table.name} add column {column} {column_type}")
-
-
-def _types_of(connection: Connection, table: Table) -> Iterator[tuple[str, str]]:
-    """Return each column of *table* with the type that the database has for it."""
-    rows = connection.from_arrow(table.schema.empty_table())
-    return zip(rows.columns, map(str, rows.types), strict=True)
+            connection.run_own(f"alter table {RAW_SCHEMA}.{table.name} add column {column} {column_type}")
 
 
 def _keep_rejected_records_once(connection: Connection) -> None:
@@ -96,13 +81,16 @@ def _keep_rejected_records_once(connection: Connection) -> None:
     old, new = f"{RAW_SCHEMA}.rejected_records_of_contract_1", f"{RAW_SCHEMA}.{REJECTED_RECORDS.name}"
     columns = ", ".join(
         f"{column} {column_type}{' not null' if column in REJECTED_RECORDS.key else ''}"
-        for column, column_type in _types_of(connection, REJECTED_RECORDS)
+        for column, column_type in connection.types_of(REJECTED_RECORDS.schema).items()
     )
-    connection.execute(f"alter table {new} rename to rejected_records_of_contract_1")
-    connection.execute(f"create table {new} ({columns})")
+    connection.run_own(f"alter table {new} rename to rejected_records_of_contract_1")
+    connection.run_own(f"create table {new} ({columns})")
     connection.execute(
         f"""
-        insert into {new} by name
+        insert into {new} (
+            account, job_kind, record_hash, endpoint, json_path, reason, raw, first_rejected_at, last_rejected_at,
+            times, run_id
+        )
         select
             account,
             job_kind,
@@ -110,7 +98,7 @@ def _keep_rejected_records_once(connection: Connection) -> None:
             arg_max(endpoint, (rejected_at, position)) as endpoint,
             arg_max(json_path, (rejected_at, position)) as json_path,
             arg_max(reason, (rejected_at, position)) as reason,
-            any_value(raw) as raw,
+            min(raw) as raw,
             min(rejected_at) as first_rejected_at,
             max(rejected_at) as last_rejected_at,
             count(distinct run_id) as times,
@@ -119,7 +107,7 @@ def _keep_rejected_records_once(connection: Connection) -> None:
         group by account, job_kind, sha256(raw)
         """
     )
-    connection.execute(f"drop table {old}")
+    connection.run_own(f"drop table {old}")
 
 
 def _count_unread_children(connection: Connection) -> None:
@@ -139,9 +127,11 @@ def _count_unread_children(connection: Connection) -> None:
 
 def _hash_recent_jobs(connection: Connection) -> None:
     """Give the jobs that the API may still list the hash of what is stored of them, so that none is taken for new."""
+    for table in _TEMPORARY:
+        connection.run_own(f"drop table if exists {table}")
     connection.execute(
         f"""
-        create or replace temp table recent_jobs as
+        create temp table recent_jobs as
         with newest as (
             select account, job_kind, max(created_at) as created_at
             from {RAW_SCHEMA}.{JOBS.name}
@@ -159,7 +149,7 @@ def _hash_recent_jobs(connection: Connection) -> None:
     for child in ("job_errors", "job_linkages"):
         connection.execute(
             f"""
-            create or replace temp table recent_{child} as
+            create temp table recent_{child} as
             select c.*, r.nth
             from {RAW_SCHEMA}.{child} as c
             inner join recent_jobs as r on c.account = r.account and c.job_kind = r.job_kind and c.job_id = r.job_id
@@ -170,19 +160,18 @@ def _hash_recent_jobs(connection: Connection) -> None:
         numbers = start, start + _JOBS_AT_ONCE - 1
         jobs = _jobs_of(connection, *numbers)
         hashes = pa.table({"nth": list(jobs), "content_hash": [content_hash(job) for job in jobs.values()]})
-        connection.register("hashes", hashes)
-        connection.execute(
-            f"""
-            update {RAW_SCHEMA}.{JOBS.name} as j
-            set content_hash = hashes.content_hash
-            from recent_jobs as r
-            inner join hashes on r.nth = hashes.nth
-            where r.account = j.account and r.job_kind = j.job_kind and r.job_id = j.job_id
-            """
-        )
-        connection.unregister("hashes")
-    for table in ("recent_jobs", "recent_job_errors", "recent_job_linkages"):
-        connection.execute(f"drop table {table}")
+        with connection.put_rows("hashes", hashes):
+            connection.execute(
+                f"""
+                update {RAW_SCHEMA}.{JOBS.name} as j
+                set content_hash = hashes.content_hash
+                from recent_jobs as r
+                inner join hashes on r.nth = hashes.nth
+                where r.account = j.account and r.job_kind = j.job_kind and r.job_id = j.job_id
+                """
+            )
+    for table in _TEMPORARY:
+        connection.run_own(f"drop table {table}")
 
 
 def _jobs_of(connection: Connection, first: int, last: int) -> dict[int, Job]:

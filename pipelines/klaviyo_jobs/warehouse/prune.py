@@ -15,7 +15,7 @@ import pendulum
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.model.tables import JOB_ERRORS, JOB_LINKAGES, JOB_OBSERVATIONS, JOBS, LISTINGS, REJECTED_RECORDS
 from klaviyo_jobs.quantities import seconds_of
-from klaviyo_jobs.warehouse.engines.duckdb import RAW_SCHEMA, Connection, has_table, transaction
+from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, Connection
 
 # A job stays in its listing for seven days; what may come back tomorrow must not be deleted today.
 LEAST_AGE: Final = dt.timedelta(days=8)
@@ -70,11 +70,13 @@ def prune(
         # Last: the others are found through it.
         clauses[JOBS.name] = "created_at < $before"
     counts = {}
-    with transaction(connection):
+    with connection.transaction():
         for table, clause in clauses.items():
-            if not has_table(connection, table):
+            if not connection.has_table(table):
                 continue
-            verb = "select count(*)" if is_dry_run else "delete"
-            result = connection.execute(f"{verb} from {RAW_SCHEMA}.{table} where {clause}", {"before": before})
-            [(counts[table],)] = result.fetchall()
+            rows, values = f"from {RAW_SCHEMA}.{table} where {clause}", {"before": before}
+            if is_dry_run:
+                [(counts[table],)] = connection.execute(f"select count(*) {rows}", values).fetchall()
+            else:
+                counts[table] = connection.change(f"delete {rows}", values)
     return counts

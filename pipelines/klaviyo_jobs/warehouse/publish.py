@@ -31,19 +31,17 @@ from typing import Final
 from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.tables import JOBS, LISTINGS
+from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, VIEW_SCHEMA, quoted
 from klaviyo_jobs.warehouse.engines.duckdb import (
     COPY,
-    RAW_SCHEMA,
     TABLE_OF_A_VIEW,
-    VIEW_SCHEMA,
-    Connection,
     DatabaseError,
+    Native,
     OutOfMemoryError,
     be_frugal,
     check_place,
     open_copy,
     open_warehouse,
-    quoted,
     transaction,
     warehouse_errors,
 )
@@ -237,18 +235,18 @@ def check_copy(copy: Path, memory: MemoryBounds, verifies: bool) -> tuple[list[s
     return views, job_count
 
 
-def _try(connection: Connection, query: str) -> None:
+def _try(connection: Native, query: str) -> None:
     """Bind *query*, and run it unless its first row takes reading a whole table."""
     [(_, plan)] = connection.execute(f"explain (format json) {query}").fetchall()
     if {operator.strip() for operator in _OPERATOR.findall(plan)} <= _STREAMING:
         connection.execute(query).fetchall()
 
 
-def _names(connection: Connection, query: str, schema: str) -> list[str]:
+def _names(connection: Native, query: str, schema: str) -> list[str]:
     return sorted(name for (name,) in connection.execute(query, [schema]).fetchall())
 
 
-def _read_views(connection: Connection, views: list[str]) -> None:
+def _read_views(connection: Native, views: list[str]) -> None:
     """Read every view to its end."""
     be_frugal(connection)
     for name in views:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -27,20 +27,7 @@ from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.model.days import DEFAULT_ZONE, RULES, offsets_of, zone_of
 from klaviyo_jobs.model.descriptions import COLUMN_DESCRIPTIONS, TABLE_DESCRIPTIONS
 from klaviyo_jobs.warehouse.derived import keep_derived
-from klaviyo_jobs.warehouse.engines.duckdb import (
-    RAW_SCHEMA,
-    TABLE_OF_A_VIEW,
-    VIEW_SCHEMA,
-    Connection,
-    DatabaseError,
-    MissingTableError,
-    describe_table,
-    has_table,
-    mark_of,
-    mark_table,
-    tables_without_description,
-    transaction,
-)
+from klaviyo_jobs.warehouse.engines.connection import VIEW_SCHEMA, Connection, MissingTableError
 from klaviyo_jobs.warehouse.migrations import migrate
 
 LAYERS: Final = ("settings", "base", "coverage", "spine", "marts")
@@ -48,18 +35,9 @@ LAYERS: Final = ("settings", "base", "coverage", "spine", "marts")
 # Which views were applied is a comment on the table that every run writes to.
 _MARKED_TABLE: Final = "listings"
 _MARK_PREFIX: Final = "klaviyo-jobs views "
-# The views with their comments, and the columns that they and the tables behind them have. Their SQL is not compared:
-# DuckDB words it differently once the file was closed. Whoever makes a view anew leaves it without its comments.
-_STATE: Final = (
-    f"""
-    select view_name, comment from duckdb_views()
-    where database_name = current_database() and schema_name = '{VIEW_SCHEMA}' order by view_name
-    """,
-    f"""
-    select schema_name, table_name, column_name, data_type, comment from duckdb_columns()
-    where database_name = current_database() and schema_name in ('{VIEW_SCHEMA}', '{RAW_SCHEMA}')
-    order by schema_name, table_name, column_index
-    """,
+# What a file says of a column of its view.
+_COLUMN_COMMENT: Final = re.compile(
+    rf"comment\s+on\s+column\s+{VIEW_SCHEMA}\.(\w+)\.(\w+)\s+is\s+'((?:[^']|'')*)';?\n?", re.IGNORECASE
 )
 
 _PACKAGE: Final = Path(str(files("klaviyo_jobs")))
@@ -129,22 +107,22 @@ def apply_views(
             [(file.stem, sql) for file, sql in files.items()],
         )
     )
-    with transaction(connection):
+    with connection.transaction():
         migrate(connection)
         keep_derived(connection, zone)
-        mark = mark_of(connection, _MARKED_TABLE)
+        mark = connection.mark_of(_MARKED_TABLE)
         if mark is not None and mark == _mark(connection, asked, names):
             # A table that came since, with the first included item or the first alarm.
-            _describe(connection, tables_without_description(connection, TABLE_DESCRIPTIONS))
+            _describe(connection, connection.tables_without_description(TABLE_DESCRIPTIONS), files.values())
             return names
-        connection.execute(f"create schema if not exists {VIEW_SCHEMA}")
-        _drop_tables(connection, names)
-        for file, sql in files.items():
-            _apply_file(connection, file, _as_set(file, sql, settings, zone))
+        connection.run_own(f"create schema if not exists {VIEW_SCHEMA}")
+        for name in connection.tables_of_views().intersection(names):
+            connection.run_own(f'drop table {VIEW_SCHEMA}."{name}"')
+        _make_views(connection, {file: _as_set(file, sql, settings, zone) for file, sql in files.items()})
         for name in _made_before(mark).difference(names):
-            connection.execute(f'drop view if exists {VIEW_SCHEMA}."{name}"')
-        _describe(connection, TABLE_DESCRIPTIONS)
-        mark_table(connection, _MARKED_TABLE, _mark(connection, asked, names))
+            connection.drop_view(name)
+        _describe(connection, TABLE_DESCRIPTIONS, files.values())
+        connection.mark_table(_MARKED_TABLE, _mark(connection, asked, names))
     return names
 
 
@@ -177,19 +155,6 @@ def statements_of_views(
     return [statement for sql in made for statement in translate(sql, dialect)]
 
 
-@contextmanager
-def views_needed(path: Path) -> Iterator[None]:
-    """Make `WarehouseError` of a question about a view that the warehouse at *path* does not have."""
-    try:
-        yield
-    except MissingTableError as error:
-        raise WarehouseError(
-            f"the warehouse {path} lacks a view: {str(error).splitlines()[0]}",
-            data="nothing was written.",
-            next_step="make the views with `klaviyo-jobs run` or `klaviyo-jobs views`.",
-        ) from error
-
-
 def read_checks(folder: Path | None = None) -> dict[str, str]:
     """
     Return the query of every check by its name; each answers with the rows at fault, and with none if all is well.
@@ -212,21 +177,22 @@ def _read_queries(folder: Path) -> dict[str, str]:
 
 def _mark(connection: Connection, asked: str, names: list[str]) -> str:
     """Return what marks that views of these *names* were *asked* for and came out as they are in the database now."""
-    found = [connection.execute(query).fetchall() for query in _STATE]
+    # The views with their comments, and the columns that they and the tables behind them have. Their SQL is not
+    # compared: engines word it differently once it is stored. Whoever makes a view anew leaves it without comments.
+    found = connection.view_comments(), [tuple(column) for column in connection.columns()]
     return " ".join([_MARK_PREFIX + hashlib.sha256(repr((asked, found)).encode()).hexdigest(), *names])
 
 
-def _describe(connection: Connection, tables: Iterable[str]) -> None:
-    """Say in comments what the raw *tables* that are there and their columns are, in the words of the views."""
+def _describe(connection: Connection, tables: Iterable[str], sql: Iterable[str]) -> None:
+    """Say in comments what the raw *tables* that are there and their columns are, in the words of the views' *sql*."""
+    present = connection.table_comments()
+    of_views = [found for text in sql for found in _COLUMN_COMMENT.findall(text)] if any(tables) else []
     for table in tables:
-        if not has_table(connection, table):
-            continue
-        of_views = connection.execute(
-            "select column_name, comment from duckdb_columns() where schema_name = ? and comment is not null "
-            "order by table_name = ?",
-            (VIEW_SCHEMA, table),
-        ).fetchall()
-        describe_table(connection, table, TABLE_DESCRIPTIONS[table], {**dict(of_views), **COLUMN_DESCRIPTIONS})
+        if table in present:
+            # What the view of the same name says comes before what others say.
+            ordered = sorted(of_views, key=lambda found: found[0] == table)
+            columns = {column: comment.replace("''", "'") for _, column, comment in ordered}
+            connection.describe_table(table, TABLE_DESCRIPTIONS[table], {**columns, **COLUMN_DESCRIPTIONS})
 
 
 def _files_of(root: Path) -> dict[Path, str]:
@@ -248,10 +214,25 @@ def _made_before(mark: str | None) -> set[str]:
     return set(mark.removeprefix(_MARK_PREFIX).split()[1:]) if mark and mark.startswith(_MARK_PREFIX) else set()
 
 
+def _make_views(connection: Connection, files: dict[Path, str]) -> None:
+    """Make the view of every file; where one cannot become another while it is there, all go first."""
+    try:
+        with connection.undoable():
+            for file, sql in files.items():
+                _apply_file(connection, file, sql)
+    except WarehouseError:
+        if not connection.views_keep_columns:
+            raise
+        for file in reversed(files):
+            connection.drop_view(file.stem)
+        for file, sql in files.items():
+            _apply_file(connection, file, sql)
+
+
 def _apply_file(connection: Connection, file: Path, sql: str) -> None:
     try:
-        connection.execute(sql)
-    except DatabaseError as error:
+        connection.execute(sql if connection.has_comments_on_view_columns else _COLUMN_COMMENT.sub("", sql))
+    except (connection.errors, MissingTableError) as error:
         raise WarehouseError(
             f"view {VIEW_SCHEMA}.{file.stem} cannot be made from {file}: {str(error).splitlines()[0]}",
             data="the views are as they were; what was loaded stays.",
@@ -281,13 +262,3 @@ def _with_offsets(sql: str, zone: str) -> str:
     [values] = itertools.chain.from_iterable(statement.find_all(exp.Values) for statement in statements)
     values.set("expressions", [exp.convert(row) for row in rows])
     return ";\n".join(statement.sql(comments=False) for statement in statements)
-
-
-def _drop_tables(connection: Connection, names: list[str]) -> None:
-    """Drop the tables that a copy with `bi_copy_tables`, put back as the warehouse, has in the place of views."""
-    found = connection.execute(
-        "select table_name from duckdb_tables() where schema_name = ? and ends_with(comment, ?)",
-        [VIEW_SCHEMA, TABLE_OF_A_VIEW],
-    ).fetchall()
-    for name in {name for (name,) in found}.intersection(names):
-        connection.execute(f'drop table {VIEW_SCHEMA}."{name}"')

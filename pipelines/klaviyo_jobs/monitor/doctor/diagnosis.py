@@ -1,7 +1,7 @@
 """
 Put the diagnosis together, and draw it as a checklist.
 
-In:     the path of a warehouse and the accounts to look at.
+In:     an engine, by name or as the settings say, and the accounts to look at.
 Out:    `Diagnosis`, and its lines.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import pendulum
 
 from klaviyo_jobs import __version__
-from klaviyo_jobs.errors import KlaviyoJobsError
+from klaviyo_jobs.errors import KlaviyoJobsError, SettingError
 from klaviyo_jobs.memory import DEFAULT_MEMORY
 from klaviyo_jobs.monitor.doctor.api import call_all, check_api
 from klaviyo_jobs.monitor.doctor.machine import (
@@ -25,6 +25,7 @@ from klaviyo_jobs.monitor.doctor.machine import (
     check_disk,
     check_lock,
     check_memory,
+    check_server,
     check_versions,
     check_warehouse,
 )
@@ -32,38 +33,50 @@ from klaviyo_jobs.monitor.doctor.result import Diagnosis, DoctorCheck, failed_ch
 from klaviyo_jobs.monitor.doctor.settings import check_settings, find_problems, read_all_settings
 from klaviyo_jobs.places import path_of
 from klaviyo_jobs.settings import Settings
+from klaviyo_jobs.warehouse.engines.choice import engine_for
+from klaviyo_jobs.warehouse.engines.duckdb_engine import DuckDBFile
+from klaviyo_jobs.warehouse.engines.engine import Engine
 
 
-def diagnose(*, warehouse: Path | None = None, labels: Sequence[str] | None = None) -> Diagnosis:
+def diagnose(
+    *, warehouse: Path | None = None, destination: str | None = None, labels: Sequence[str] | None = None
+) -> Diagnosis:
     """
     Look at the settings, the API, the warehouse's place and the versions.
 
     Args:
-        warehouse: The DuckDB file; what the settings say by default.
+        warehouse: A DuckDB file; what the settings say by default.
+        destination: The name of another engine.
         labels: The accounts to look at; all by default.
     """
     diagnosis = Diagnosis(pendulum.now("UTC"))
     checks: list[DoctorCheck] = []
-    path, memory = path_of(warehouse or Settings().warehouse, "warehouse"), DEFAULT_MEMORY
-    copy = None
+    memory, copy, accounts = DEFAULT_MEMORY, None, list(labels or ())
+    engine: Engine | None = DuckDBFile(path_of(warehouse or Settings().warehouse, "warehouse"))
     try:
         settings, network, diagnosis.origins = read_all_settings(warehouse)
     except KlaviyoJobsError as error:
         checks.append(failed_check("setting", error))
     else:
-        path, memory = path_of(warehouse or settings.warehouse, "warehouse"), settings.memory
-        copy = settings.copy_path
+        memory, copy, accounts = settings.memory, settings.copy_path, list(labels or settings.labels)
+        try:
+            engine = engine_for(settings, warehouse=warehouse, destination=destination)
+        except SettingError as error:
+            engine = None
+            checks.append(failed_check("warehouse", error))
         problems = find_problems(settings, labels)
         checks += check_settings(diagnosis.origins, problems)
         if not problems:
             diagnosis.calls = call_all(settings, network, labels)
             checks += check_api(diagnosis, settings)
-    checks += [
-        *check_warehouse(path, memory, copy),
-        *check_memory(path, memory),
-        *check_lock(path),
-        *check_disk(path),
-    ]
+    if engine is not None and engine.file is not None:
+        checks += [*check_warehouse(engine.file, memory, copy), *check_memory(engine.file, memory)]
+    elif engine is not None:
+        checks += check_server(engine)
+    if engine is not None:
+        checks += check_lock(engine, accounts)
+    if engine is not None and engine.file is not None:
+        checks += check_disk(engine.file)
     diagnosis.versions = {
         "klaviyo-jobs": __version__,
         **{name: metadata.version(name) for name in PACKAGES},

@@ -1,7 +1,7 @@
 """
 What the machine offers: the warehouse's place, its lock, the disk, the installed versions.
 
-In:     the path of the warehouse.
+In:     the engine of the warehouse.
 Out:    a `DoctorCheck` for each.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,8 @@ from klaviyo_jobs.errors import SettingError, WarehouseError
 from klaviyo_jobs.memory import MemoryBounds
 from klaviyo_jobs.monitor.doctor.result import FULL_DISK_BYTES, SCANT_DISK_BYTES, DoctorCheck, failed_check
 from klaviyo_jobs.warehouse.engines.duckdb import check_place, open_warehouse
-from klaviyo_jobs.warehouse.lock import holder_of
+from klaviyo_jobs.warehouse.engines.engine import Engine
+from klaviyo_jobs.warehouse.lock import holders_of
 from klaviyo_jobs.warehouse.restore import name_way_back
 
 PACKAGES: Final = ("dlt", "duckdb", "pyarrow")
@@ -63,12 +64,28 @@ def check_memory(path: Path, memory: MemoryBounds) -> Iterator[DoctorCheck]:
         yield DoctorCheck("memory", "ok", message)
 
 
-def check_lock(path: Path) -> Iterator[DoctorCheck]:
-    """Say whether a run holds the warehouse; that is no fault, but the next run has to wait for it."""
-    holder = holder_of(path)
-    if holder is None:
-        yield DoctorCheck("lock", "ok", "no run holds the warehouse")
+def check_server(engine: Engine) -> Iterator[DoctorCheck]:
+    """Say whether a warehouse that is no file can be opened."""
+    try:
+        engine.check_place()
+        message = f"{engine.place} can be opened"
+        if not engine.exists():
+            message += "; it holds nothing yet, and a run can make it"
+    except (WarehouseError, SettingError) as error:
+        yield failed_check("warehouse", error)
     else:
+        yield DoctorCheck("warehouse", "ok", message)
+
+
+def check_lock(engine: Engine, accounts: Sequence[str]) -> Iterator[DoctorCheck]:
+    """Say whether a run holds the warehouse; that is no fault, but the next run has to wait for it."""
+    try:
+        holders = holders_of(engine, accounts)
+    except WarehouseError:
+        return  # a server that cannot be reached: it has been said
+    if not holders:
+        yield DoctorCheck("lock", "ok", "no run holds the warehouse")
+    for holder in holders:
         message = (
             f"process {holder.pid} on {holder.host} holds the warehouse since {holder.since}, at step {holder.step}"
         )
@@ -110,6 +127,8 @@ def check_versions(versions: Mapping[str, str]) -> Iterator[DoctorCheck]:
 
 def _requirements() -> list[Requirement]:
     try:
-        return [Requirement(text) for text in metadata.requires("klaviyo-jobs") or ()]
+        named = [Requirement(text) for text in metadata.requires("klaviyo-jobs") or ()]
     except metadata.PackageNotFoundError:
         return []
+    # What an extra wants is for those who have asked for it.
+    return [each for each in named if each.marker is None or each.marker.evaluate({"extra": ""})]

@@ -17,7 +17,7 @@ from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.utils import ResolvedValueTrace, get_resolved_traces
 
-from klaviyo_jobs.configuration import exposed_secrets
+from klaviyo_jobs.configuration import exposed_secrets, place_of
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.model.days import zone_of
 from klaviyo_jobs.monitor.doctor.result import DoctorCheck, SettingSource, failed_check, format_setting, masked
@@ -61,7 +61,7 @@ def read_all_settings(warehouse: Path | None) -> tuple[Settings, NetworkSettings
 
 def _origin_of(name: str, value: Any, is_secret: bool, trace: ResolvedValueTrace | None) -> SettingSource:
     value = None if is_secret else masked(value) if isinstance(value, str) else value
-    if trace is None:
+    if trace is None or (name == "destination" and place_of(name) is None):
         return SettingSource(name, value, is_secret, "default")
     source = _SOURCES.get(trace.provider_name, trace.provider_name)
     location: str | None = trace.provider_location

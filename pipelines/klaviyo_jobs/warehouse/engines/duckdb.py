@@ -11,35 +11,38 @@ import errno
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import duckdb
 
 from klaviyo_jobs.errors import WarehouseError, find_cause
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
+from klaviyo_jobs.warehouse.engines.connection import (
+    RAW_SCHEMA,
+    VIEW_SCHEMA,
+    Column,
+    Connection,
+    Derivation,
+    MissingTableError,
+    Values,
+    refuse_foreign_tables,
+)
 
-RAW_SCHEMA: Final = "klaviyo_raw"
-VIEW_SCHEMA: Final = "klaviyo"
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-# What the tables mean and which columns they have; counted up when an older warehouse has to be changed to fit.
-CONTRACT_VERSION: Final = 2
-
-Connection = duckdb.DuckDBPyConnection
+Native = duckdb.DuckDBPyConnection
 DatabaseError = duckdb.Error
-MissingTableError = duckdb.CatalogException
 OutOfMemoryError = duckdb.OutOfMemoryException
 
-_CONTRACT_PREFIX: Final = "klaviyo-jobs contract "
-# How everything begins that is noted in a comment; no description of a table does.
-_MARKS: Final = ("klaviyo-jobs ", "days in ", "rule ")
+# How many rows are derived at once.
+_ROWS_AT_ONCE: Final = 50_000
 # The end of the comment of a table that a published copy has in the place of a view: nobody else's is ever dropped.
 TABLE_OF_A_VIEW: Final = "A table of the rows that the view had when this copy was published."
-# Where dlt puts the rows of a load before it merges them.
-_STAGING_SCHEMA: Final = f"{RAW_SCHEMA}_staging"
 # DuckDB's own words for a file that is empty, cut short or garbled, or none of its own.
 _OF_DAMAGE: Final = (
     "not a valid DuckDB",
@@ -85,7 +88,7 @@ def open_warehouse(
     must_exist: bool = False,
     read_only: bool = False,
     wait_seconds: float = 0.0,
-) -> Connection:
+) -> Native:
     """
     Open the DuckDB file, or say why that cannot be done.
 
@@ -114,15 +117,118 @@ def open_warehouse(
                 LOGGER.info("the warehouse is open in %s (process %s); waiting", holder[1], holder[2])
             time.sleep(min(1.0, max(0.05, deadline - time.monotonic())))
     try:
-        _refuse_foreign_tables(path, connection)
+        refuse_foreign_tables(DuckDBConnection(connection), str(path), is_file=True)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
+class DuckDBConnection(Connection):
+    """A connection to a database of DuckDB, our own words being its."""
+
+    errors: ClassVar = duckdb.Error
+
+    def __init__(self, native: Native) -> None:
+        self.native = native
+
+    def close(self) -> None:
+        self.native.close()
+
+    def execute(self, sql: str, values: Values | None = None) -> Native:
+        try:
+            return self.native.execute(sql, values)
+        except duckdb.CatalogException as error:
+            raise MissingTableError(str(error)) from error
+
+    def change(self, sql: str, values: Values | None = None) -> int:
+        [(count,)] = self.execute(sql, values).fetchall()
+        return int(count)
+
+    def run_own(self, sql: str) -> Native:
+        return self.native.execute(sql)
+
+    def answer(self, sql: str) -> Native:
+        # The file is open for reading only; no other file is to be written, or read, either.
+        self.native.execute("set enable_external_access = false")
+        self.native.execute("set lock_configuration = true")
+        statements = self.native.extract_statements(sql)
+        if len(statements) != 1:
+            raise ValueError(f"{len(statements)} statements were given, and one can be answered.")
+        return self.native.execute(statements[0])
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return transaction(self.native)
+
+    def columns(self, table: str | None = None) -> list[Column]:
+        which = "" if table is None else "and schema_name = ? and table_name = ?"
+        found = self.native.execute(
+            f"""
+            select schema_name, table_name, column_name, data_type, comment from duckdb_columns()
+            where database_name = current_database() and schema_name in ('{VIEW_SCHEMA}', '{RAW_SCHEMA}') {which}
+            order by schema_name, table_name, column_index
+            """,
+            None if table is None else (RAW_SCHEMA, table),
+        )
+        return list(map(Column._make, found.fetchall()))
+
+    def table_comments(self) -> dict[str, str | None]:
+        return self._comments("table", RAW_SCHEMA)
+
+    def view_comments(self) -> dict[str, str | None]:
+        return self._comments("view", VIEW_SCHEMA)
+
+    def _comments(self, kind: str, schema: str) -> dict[str, str | None]:
+        found = self.native.execute(
+            f"select {kind}_name, comment from duckdb_{kind}s() "
+            f"where database_name = current_database() and schema_name = ? order by {kind}_name",
+            (schema,),
+        )
+        return dict(found.fetchall())
+
+    def tables_of_views(self) -> set[str]:
+        found = self.native.execute(
+            "select table_name from duckdb_tables() where schema_name = ? and ends_with(comment, ?)",
+            [VIEW_SCHEMA, TABLE_OF_A_VIEW],
+        ).fetchall()
+        return {name for (name,) in found}
+
+    @contextmanager
+    def put_rows(self, name: str, rows: pa.Table) -> Iterator[None]:
+        self.native.register(name, rows)
+        try:
+            yield
+        finally:
+            self.native.unregister(name)
+
+    def types_of(self, schema: pa.Schema) -> dict[str, str]:
+        rows = self.native.from_arrow(schema.empty_table())
+        return dict(zip(rows.columns, map(str, rows.types), strict=True))
+
+    def rewrite(
+        self, table: str, columns: Mapping[str, pa.DataType], sources: Sequence[str], where: str, derive: Derivation
+    ) -> None:
+        # Only where something is derived anew: a command that reads does without it.
+        import pyarrow as pa
+
+        name = f"{RAW_SCHEMA}.{table}"
+        [(first, last)] = self.native.execute(f"select min(rowid), max(rowid) from {name} where {where}").fetchall()
+        for start in () if first is None else range(first, last + 1, _ROWS_AT_ONCE):
+            rows = self.native.execute(
+                f"select rowid, {', '.join(sources)} from {name} where {where} and rowid >= ? and rowid < ?",
+                (start, start + _ROWS_AT_ONCE),
+            ).fetchall()
+            values = [derive(*row[1:]) for row in rows]
+            derived: dict[str, Any] = {"nth": pa.array([row[0] for row in rows])}
+            for index, (column, column_type) in enumerate(columns.items()):
+                derived[column] = pa.array([value[index] for value in values], column_type)
+            setters = ", ".join(f"{column} = derived.{column}" for column in columns)
+            with self.put_rows("derived", pa.table(derived)):
+                self.native.execute(f"update {name} set {setters} from derived where {table}.rowid = derived.nth")
+
+
 @contextmanager
-def transaction(connection: Connection) -> Iterator[None]:
+def transaction(connection: Native) -> Iterator[None]:
     """Do what the block does with *connection* all or not at all."""
     connection.begin()
     try:
@@ -133,7 +239,7 @@ def transaction(connection: Connection) -> Iterator[None]:
     connection.commit()
 
 
-def open_copy(path: Path, memory: MemoryBounds = DEFAULT_MEMORY) -> Connection:
+def open_copy(path: Path, memory: MemoryBounds = DEFAULT_MEMORY) -> Native:
     """
     Open a published copy as a reader does.
 
@@ -143,13 +249,13 @@ def open_copy(path: Path, memory: MemoryBounds = DEFAULT_MEMORY) -> Connection:
     return _connect(path, memory, read_only=True)
 
 
-def be_frugal(connection: Connection) -> None:
+def be_frugal(connection: Native) -> None:
     """Make *connection* read views of any size within its memory: in one thread, and in whatever order rows come."""
     connection.execute("set threads = 1")
     connection.execute("set preserve_insertion_order = false")
 
 
-def _connect(path: Path, memory: MemoryBounds, *, read_only: bool) -> Connection:
+def _connect(path: Path, memory: MemoryBounds, *, read_only: bool) -> Native:
     connection = duckdb.connect(str(path), read_only=read_only)
     for name, value in bounds_of(memory).items():
         connection.execute(f"set global {name} = ?", [value])
@@ -164,100 +270,8 @@ def bounds_of(memory: MemoryBounds) -> dict[str, str]:
     return bounds
 
 
-def mark_contract(connection: Connection) -> None:
-    """Note in the warehouse which contract its tables follow."""
-    mark_table(connection, "jobs", f"{_CONTRACT_PREFIX}{CONTRACT_VERSION}")
-
-
-def contract_of(connection: Connection) -> int:
-    """Return which contract the tables follow, 0 if no run has noted one."""
-    version = (mark_of(connection, "jobs") or "").removeprefix(_CONTRACT_PREFIX)
-    return int(version) if version.isdigit() else 0
-
-
-def drop_staging(connection: Connection) -> None:
-    """Drop the tables that dlt makes for the rows of a load before it merges them."""
-    connection.execute(f"drop schema if exists {_STAGING_SCHEMA} cascade")
-
-
-def mark_table(connection: Connection, table: str, mark: str) -> None:
-    """Note *mark* at a raw table, behind what its comment says of it."""
-    described, _ = _parted(_comments(connection).get(table))
-    connection.execute(f"comment on table {RAW_SCHEMA}.{table} is {quoted(_composed(described, mark))}")
-
-
-def mark_of(connection: Connection, table: str) -> str | None:
-    """Return what was noted at a raw table last; None if nothing was, or there is no such table."""
-    return _parted(_comments(connection).get(table))[1]
-
-
-def mark_column(connection: Connection, table: str, column: str, mark: str) -> None:
-    """Note *mark* at a column of a raw table, behind what its comment says of it."""
-    described, _ = _parted(_column_comments(connection, table).get(column))
-    connection.execute(f"comment on column {RAW_SCHEMA}.{table}.{column} is {quoted(_composed(described, mark))}")
-
-
-def mark_of_column(connection: Connection, table: str, column: str) -> str | None:
-    """Return what was noted at a column of a raw table last; None if nothing was, or there is no such column."""
-    return _parted(_column_comments(connection, table).get(column))[1]
-
-
-def tables_without_description(connection: Connection, names: Iterable[str]) -> list[str]:
-    """Return those of the raw tables called *names* that are there and whose comments do not say what they are."""
-    comments = _comments(connection)
-    return [name for name in names if name in comments and not _parted(comments[name])[0]]
-
-
-def describe_table(connection: Connection, table: str, text: str, columns: Mapping[str, str]) -> None:
-    """Say what a raw table is, and those of its *columns* that are named, in comments; what is noted there stays."""
-    _, mark = _parted(_comments(connection).get(table))
-    connection.execute(f"comment on table {RAW_SCHEMA}.{table} is {quoted(_composed(text, mark))}")
-    for column, comment in _column_comments(connection, table).items():
-        if column in columns:
-            composed = _composed(columns[column], _parted(comment)[1])
-            connection.execute(f'comment on column {RAW_SCHEMA}.{table}."{column}" is {quoted(composed)}')
-
-
-def _composed(text: str, mark: str | None) -> str:
-    return f"{text} [{mark}]".strip() if mark else text
-
-
-def _parted(comment: str | None) -> tuple[str, str | None]:
-    """Return what *comment* says of the table or column, and what was noted there."""
-    text, opening, mark = (comment or "").removesuffix("]").rpartition("[")
-    if opening and mark.startswith(_MARKS):
-        return text.strip(), mark
-    # Earlier releases noted, and said nothing.
-    return ("", comment) if comment and comment.startswith(_MARKS) else (comment or "", None)
-
-
-def quoted(text: str | None) -> str:
-    """Return *text* as SQL writes it, for the statements that take no parameters."""
-    return "null" if text is None else "'" + text.replace("'", "''") + "'"
-
-
-def _column_comments(connection: Connection, table: str) -> dict[str, str | None]:
-    """Return the comment of every column of a raw table by its name."""
-    found = connection.execute(
-        "select column_name, comment from duckdb_columns() where schema_name = ? and table_name = ?",
-        (RAW_SCHEMA, table),
-    )
-    return dict(found.fetchall())
-
-
-def has_table(connection: Connection, name: str) -> bool:
-    """Tell whether the raw schema has the table called *name*."""
-    return name in _comments(connection)
-
-
-def _comments(connection: Connection) -> dict[str, str | None]:
-    """Return the comment of every raw table by its name."""
-    found = connection.execute("select table_name, comment from duckdb_tables() where schema_name = ?", (RAW_SCHEMA,))
-    return dict(found.fetchall())
-
-
 @contextmanager
-def warehouse_errors(path: Path, role: Role = WAREHOUSE) -> Iterator[None]:
+def warehouse_errors(path: Path | str, role: Role = WAREHOUSE) -> Iterator[None]:
     """Make `WarehouseError` of an error whose reason is the DuckDB file at *path* or a full disk; leave all others."""
     try:
         yield
@@ -307,7 +321,7 @@ def check_place(path: Path, role: Role = WAREHOUSE, *, must_exist: bool = False,
         )
 
 
-def _error_of_opening(path: Path, error: DatabaseError, role: Role = WAREHOUSE) -> WarehouseError:
+def _error_of_opening(path: Path | str, error: DatabaseError, role: Role = WAREHOUSE) -> WarehouseError:
     text = str(error).splitlines()[0]
     if isinstance(error, OutOfMemoryError):
         return WarehouseError(
@@ -343,32 +357,9 @@ def _error_of_opening(path: Path, error: DatabaseError, role: Role = WAREHOUSE) 
     )
 
 
-def _disk_full(path: Path) -> WarehouseError:
+def _disk_full(path: Path | str) -> WarehouseError:
     return WarehouseError(
         f"the disk of {path}, or that of the folder for temporary files, is full.",
         data="what was there before stays; what was cut off is done again by the next run.",
         next_step="make room and run again.",
     )
-
-
-def _refuse_foreign_tables(path: Path, connection: Connection) -> None:
-    """Refuse tables of somebody else's making, and those of a newer version of this program."""
-    comments = _comments(connection)
-    if "jobs" not in comments:
-        return
-    columns = connection.execute(
-        "select column_name from duckdb_columns() where schema_name = ? and table_name = 'jobs'", (RAW_SCHEMA,)
-    ).fetchall()
-    if not {"account", "job_kind", "job_id", "run_id"} <= {name for (name,) in columns}:
-        raise WarehouseError(
-            f"the table {RAW_SCHEMA}.jobs of {path} is not of this program's making.",
-            data="the file is as it was.",
-            next_step="choose another path with --warehouse.",
-        )
-    if (version := contract_of(connection)) > CONTRACT_VERSION:
-        raise WarehouseError(
-            f"the tables of {path} were made by a newer klaviyo-jobs (contract {version}, known here: "
-            f"{CONTRACT_VERSION}).",
-            data="the file is as it was.",
-            next_step="install that version or a later one.",
-        )

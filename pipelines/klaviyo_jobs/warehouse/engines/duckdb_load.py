@@ -10,18 +10,15 @@ Why:    dlt copies each file into a table of a second schema and merges from the
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import dlt
 import pyarrow.parquet as pq
 from dlt.common.destination import Destination, PreparedTableSchema
-from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
-from dlt.common.storages.load_package import LoadJobInfo, ParsedLoadJobFileName
-from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration, DuckDbCredentials
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlFollowupJob, SqlMergeFollowupJob
@@ -29,9 +26,8 @@ from dlt.destinations.sql_jobs import SqlFollowupJob, SqlMergeFollowupJob
 from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.tables import JOB_LINKAGES, TOMBSTONE
 from klaviyo_jobs.warehouse.engines.duckdb import bounds_of
+from klaviyo_jobs.warehouse.engines.package_load import MergesPackage, ReadsSettingsOnce
 
-# The names of a package's files of rows.
-_FILES: Final = "*.parquet"
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 _LINKAGE_VALUES: Final = [
@@ -71,93 +67,10 @@ def destination_of(
     return _Destination(credentials, destination_name="duckdb", supports_transactions=True)
 
 
-class _Destination(dlt.destinations.duckdb):
-    """
-    DuckDB as dlt knows it, which reads dlt's settings once and keeps one pool of connections.
-
-    A load asks for its configuration thirty times; each time dlt looks into every place of its settings and begins a
-    pool of its own, which opens the file again: a fifth of a quiet run.
-    """
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self._resolved: dict[tuple[str | None, bool], DuckDbClientConfiguration] = {}
-
-    @property
-    def client_class(self) -> type[DuckDbClient]:
-        """What makes the jobs of a load."""
-        return _Client
-
-    def configuration(
-        self, initial_config: DuckDbClientConfiguration, accept_partial: bool = False
-    ) -> DuckDbClientConfiguration:
-        """Return what was resolved for the same dataset, or partly for none, before; the first time resolve it."""
-        asked = (initial_config.dataset_name if initial_config else None, accept_partial)
-        if asked not in self._resolved:
-            self._resolved[asked] = super().configuration(initial_config, accept_partial)
-        return self._resolved[asked]
-
-
-class _Client(DuckDbClient):
-    """A client for which a file is loaded by the merge that follows when the files of all tables are there."""
-
-    def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
-        """No table has one in another schema."""
-        return False
-
-    def create_load_job(
-        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
-    ) -> LoadJob:
-        """Leave a Parquet file where it is; what else there is, such as the merge itself, is run."""
-        if table["write_disposition"] == "merge" and Path(file_path).match(_FILES):
-            return _File(file_path)
-        return super().create_load_job(table, file_path, load_id, restore)
-
-    def create_table_chain_completed_followup_jobs(
-        self,
-        table_chain: Sequence[PreparedTableSchema],
-        completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
-    ) -> list[FollowupJobRequest]:
-        """Merge the files of all tables at once, when those of the last table are there; dlt keeps them until then."""
-        if table_chain[0]["write_disposition"] != "merge":
-            return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
-        of_table = [Path(job.file_path) for job in completed_table_chain_jobs or ()]
-        package = of_table[0].parent.parent
-        open_names = {path.name for state in ("new_jobs", "started_jobs") for path in (package / state).glob(_FILES)}
-        if open_names - {path.name for path in of_table}:
-            return []
-        files: defaultdict[str, list[str]] = defaultdict(list)
-        for path in sorted({*(package / "completed_jobs").glob(_FILES), *of_table}):
-            files[ParsedLoadJobFileName.parse(path.name).table_name].append(str(path))
-        tables = [self.prepare_load_table(name) for name in files]
-        return [_MergeOfPackage.of(files).from_table_chain(tables, self.sql_client)]
-
-
-class _File(RunnableLoadJob, HasFollowupJobs):
-    """
-    The job of a file that is left where it is.
-
-    It runs, although there is nothing to do: dlt looks a second later for what was done without having been run.
-    """
-
-    def run(self) -> None:
-        """Do nothing."""
-
-
-class _MergeOfPackage(SqlFollowupJob):
-    """
-    The merges of all tables in one transaction.
-
-    dlt merges each table in one of its own: of a job that leaves the API between a kill and the next run, some tables
-    would tell, and others never.
-    """
+class MergeOfPackage(SqlFollowupJob):
+    """The merges of all tables in one transaction."""
 
     files: Mapping[str, Sequence[str]] = MappingProxyType({})
-
-    @classmethod
-    def of(cls, files: Mapping[str, Sequence[str]]) -> type[_MergeOfPackage]:
-        """Return the merge of these *files*, by table: dlt makes its SQL in a method of the class."""
-        return type(cls.__name__, (cls,), {"files": files})
 
     @classmethod
     def generate_sql(cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]) -> list[str]:
@@ -251,3 +164,18 @@ def _bounds_of(column: str, files: Sequence[str]) -> tuple[str, str] | None:
             highs.append(noted.max)
     bounds = (min(lows), max(highs)) if lows else None
     return bounds if bounds and all(map(_PLAIN_ID.fullmatch, bounds)) else None
+
+
+class _Client(MergesPackage, DuckDbClient):
+    """dlt's client, which merges a package as ours."""
+
+    merge_job: ClassVar = MergeOfPackage
+
+
+class _Destination(ReadsSettingsOnce, dlt.destinations.duckdb):
+    """DuckDB as dlt knows it."""
+
+    @property
+    def client_class(self) -> type[DuckDbClient]:
+        """What makes the jobs of a load."""
+        return _Client

@@ -1,0 +1,56 @@
+"""What README and docs/scale.md say of Postgres, done as they say it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engines.conftest import Postgres
+from klaviyo_sandbox import Sandbox
+from support.documents import ROOT, blocks
+from support.loads import NOW
+from support.places import InPostgres
+
+BLOCKS = [text for text in blocks("sh") if "--destination postgres" in text]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda text: text.splitlines()[0][:40])
+def test_postgres_holds_rows_after_at_most_three_commands(block: str, postgres: Postgres, tmp_path: Path) -> None:
+    """The address is the server's; what is to be installed is installed already."""
+    place = InPostgres(postgres.url)
+    place.clear()
+    commands = [line for line in block.splitlines() if line and not line.startswith("#")]
+    said = [re.sub(r"postgresql://[^\"]+", postgres.url, line) for line in commands if "pip install" not in line]
+    with Sandbox("demo", clock=NOW) as sandbox:
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "SOURCES__KLAVIYO_JOBS__API_KEY": sandbox.key,
+            "SOURCES__KLAVIYO_JOBS__BASE_URL": sandbox.base_url,
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+        }
+        subprocess.run(["sh", "-ec", "\n".join(said)], cwd=tmp_path, env=environment, check=True, timeout=120)
+
+    assert len(commands) <= 3
+    assert place.rows("select count(*) from klaviyo.jobs") == [(332,)]
+
+
+def test_there_are_such_commands() -> None:
+    """One in README, one in docs/scale.md."""
+    assert len(BLOCKS) == 2
+    assert (ROOT / "docs" / "scale.md").exists()
+
+
+def test_the_extras_name_what_is_tested_here() -> None:
+    """The packages of `klaviyo-jobs[ducklake]`, in the versions that this environment has."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    tested = (Path(__file__).with_name("lake.txt")).read_text(encoding="utf-8").split()
+
+    assert [each.replace("_", "-") for each in tested if each.replace("_", "-") not in text] == [
+        "duckdb-extensions==1.5.5"
+    ]
