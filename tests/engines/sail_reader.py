@@ -3,47 +3,78 @@ Ask every view of a warehouse that was published as Parquet, on a Sail cluster o
 
     python sail_reader.py FOLDER STATEMENTS
 
-FOLDER holds the raw tables, STATEMENTS the views in Spark's dialect. One JSON object on stdout: rows by view.
+FOLDER holds the raw tables, STATEMENTS the views in Spark's dialect. One JSON object on stdout: rows by view, how many
+worker processes answered them, and what became of a query while one of these was killed, and of those after it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import re
 import sys
+import threading
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from engines.sail_cluster import Cluster, cluster
+
+WORKERS = 2
+# Of some of the rows each worker reads; long enough to be killed in, by joining each linkage with many numbers.
+LONG = """
+    select sum(length(l.related_id) * (a.id % 7) * (b.id % 5)) as total
+    from klaviyo_raw.job_linkages as l cross join range(0, 3000, 1, 4) as a cross join range(0, 100, 1, 1) as b
+"""
+SHORT = "select count(*) from klaviyo.jobs"
+_AGAIN_SECONDS = 60.0
+
 
 def main(folder: Path, statements: Path) -> None:
-    """Start the cluster, make the tables and the views, and read each of these to its end."""
-    os.environ |= {"SAIL_MODE": "local-cluster", "SAIL_CLUSTER__WORKER_INITIAL_COUNT": "2"}
-    # Not installed where types are checked.
-    from pysail.spark import SparkConnectServer  # type: ignore[import-not-found, unused-ignore]
-    from pyspark.sql import SparkSession  # type: ignore[import-not-found, unused-ignore]
+    """Start the cluster, make the tables and the views, read each of these to its end, then kill a worker."""
+    with cluster(WORKERS) as running:
+        spark = running.spark
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
+        spark.sql("create schema klaviyo_raw")
+        for table in sorted(each for each in folder.iterdir() if each.is_dir()):
+            spark.sql(f"create table klaviyo_raw.{table.name} using parquet location '{table}'")
+        answers = {}
+        for statement in statements.read_text(encoding="utf-8").split(";\n\n"):
+            if statement.strip():
+                spark.sql(statement)
+            if view := re.search(r"VIEW klaviyo\.(\w+)", statement):
+                frame = spark.sql(f"select * from klaviyo.{view[1]}")
+                rows = [[plain(value) for value in row] for row in frame.collect()]
+                answers[view[1]] = {"columns": frame.columns, "rows": rows}
+        count = sum(worker.poll() is None for worker in running.workers)
+        json.dump({"answers": answers, "workers": count, "killed": kill_one(running)}, sys.stdout)
 
-    server = SparkConnectServer(port=0)
-    server.start(background=True)
-    _, port = server.listening_address
-    spark = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
-    spark.sql("create schema klaviyo_raw")
-    for table in sorted(each for each in folder.iterdir() if each.is_dir()):
-        spark.sql(f"create table klaviyo_raw.{table.name} using parquet location '{table}'")
-    answers = {}
-    for statement in statements.read_text(encoding="utf-8").split(";\n\n"):
-        if statement.strip():
-            spark.sql(statement)
-        if view := re.search(r"VIEW klaviyo\.(\w+)", statement):
-            frame = spark.sql(f"select * from klaviyo.{view[1]}")
-            rows = [[plain(value) for value in row] for row in frame.collect()]
-            answers[view[1]] = {"columns": frame.columns, "rows": rows}
-    json.dump(answers, sys.stdout)
-    spark.stop()
-    server.stop()
+
+def kill_one(running: Cluster) -> dict[str, Any]:
+    """Kill a worker while a query runs, and tell what came of it, and of the same short one before and after."""
+    spark = running.spark
+    before = spark.sql(SHORT).collect()[0][0]
+    told: dict[str, Any] = {"before": before, "error": None, "refused": 0}
+    timer = threading.Timer(2.0, running.workers[0].kill)
+    timer.start()
+    try:
+        told["long"] = plain(spark.sql(LONG).collect()[0][0])
+    except Exception as error:
+        told["error"] = type(error).__name__
+    timer.join()
+    deadline = time.monotonic() + _AGAIN_SECONDS
+    while True:
+        try:
+            told["after"] = spark.sql(SHORT).collect()[0][0]
+            break
+        except Exception:
+            # Until the server misses the heart of the lost one.
+            told["refused"] += 1
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+    return told
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A distributed engine reads what `publish --parquet --raw` wrote: Sail, a cluster of two workers, over Spark Connect."""
+"""A distributed engine reads what `publish --parquet --raw` wrote: Sail, two worker processes, over Spark Connect."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, dict[s
         )
     )
     ended = subprocess.run(
-        [sys.executable, Path(__file__).with_name("sail_reader.py"), folder / "lake", statements],
+        [sys.executable, "-m", "engines.sail_reader", folder / "lake", statements],
+        cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         timeout=300,
@@ -60,7 +61,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, dict[s
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_shows_what_it_shows_in_duckdb(answers: tuple[Warehouse, dict[str, Any]], view: str) -> None:
     """Value by value, and the same columns in the same order."""
-    warehouse, there = answers
+    warehouse, told = answers
+    there = told["answers"]
     with duckdb.connect(str(warehouse.path), read_only=True) as connection:
         found = connection.execute(f"select * from klaviyo.{view}")
         columns, rows = [each[0] for each in found.description or ()], found.fetchall()
@@ -70,3 +72,18 @@ def test_a_view_shows_what_it_shows_in_duckdb(answers: tuple[Warehouse, dict[str
     assert rows
     ours = [tuple(plain(row[place]) for place in compared) for row in rows]
     assert_same([tuple(row[place] for place in compared) for row in there[view]["rows"]], ours)
+
+
+def test_two_processes_answered(answers: tuple[Warehouse, dict[str, Any]]) -> None:
+    """Beside the server."""
+    assert answers[1]["workers"] == 2
+
+
+def test_a_query_whose_worker_is_killed_fails_and_the_next_one_is_right(
+    answers: tuple[Warehouse, dict[str, Any]],
+) -> None:
+    """With an error of Spark's, and no wrong number; as soon as the server misses the lost one, all is as before."""
+    killed = answers[1]["killed"]
+
+    assert killed["error"] == "SparkRuntimeException"
+    assert killed["after"] == killed["before"] == answers[0].count("jobs")
