@@ -25,7 +25,7 @@ from klaviyo_jobs.warehouse.prune import prune
 from klaviyo_sandbox import Fault, JobError, RawJob, Sandbox, related_id
 from support.jobs import finished, under_way
 from support.loads import HOUR, NOW, Warehouse
-from support.places import InFile, InLake, InPostgres, Place, put_back_to_contract_1
+from support.places import InFile, InLake, InPostgres, Place, emptied, put_back_to_contract_1
 
 ENGINES = ["duckdb", "postgres", "ducklake"]
 OWN: dict[str, Any] = {"kinds": ["all"], "include": ["categories", "items", "lists", "coupon-codes", "variants"]}
@@ -46,12 +46,8 @@ def place_called(name: str, request: pytest.FixtureRequest, folder: Path) -> Pla
 @pytest.fixture(params=ENGINES)
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """Each engine in turn."""
-    found = place_called(request.param, request, tmp_path)
-    for name, value in found.environment.items():
-        monkeypatch.setenv(name, value)
-    found.clear()
-    yield found
-    found.clear()
+    with emptied(place_called(request.param, request, tmp_path), monkeypatch) as found:
+        yield found
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from klaviyo_jobs.errors import LockedError
 from klaviyo_jobs.warehouse.lock import holders_of, lock_of
 from klaviyo_sandbox import Fault, Sandbox
 from support.loads import NOW, Warehouse
-from support.places import InFile, InLake, InPostgres, Place
+from support.places import InFile, InLake, InPostgres, Place, emptied
 
 COMMAND = str(Path(sys.executable).with_name("klaviyo-jobs"))
 TABLES = ("jobs", "job_errors", "job_linkages", "categories")
@@ -40,11 +40,8 @@ def place(
     if request.param == "ducklake":
         engine("duckdb_extension_ducklake")
     found: Place = InPostgres(postgres.url) if request.param == "postgres" else InLake(postgres.url, tmp_path)
-    for name, value in found.environment.items():
-        monkeypatch.setenv(name, value)
-    found.clear()
-    yield found
-    found.clear()
+    with emptied(found, monkeypatch):
+        yield found
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import duckdb
 import pyarrow as pa
+import pytest
 
 from klaviyo_jobs.model.tables import BOOL, COUNT, TABLES, TEXT, TIME, TOMBSTONE
 from klaviyo_jobs.settings import Settings
@@ -185,6 +186,16 @@ class InLake(Place):
             native: duckdb.DuckDBPyConnection = connection.native  # type: ignore[attr-defined]
             native.execute("set timezone = 'UTC'")
             yield native
+
+
+@contextlib.contextmanager
+def emptied(place: Place, patch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """Let *place* be empty, and the environment tell of it, inside the block; it is empty afterwards."""
+    for name, value in place.environment.items():
+        patch.setenv(name, value)
+    place.clear()
+    yield place
+    place.clear()
 
 
 def put_back_to_contract_1(place: Place) -> None:

@@ -220,19 +220,22 @@ def _make_views(connection: Connection, files: dict[Path, str]) -> None:
         with connection.undoable():
             for file, sql in files.items():
                 _apply_file(connection, file, sql)
+        return
     except WarehouseError:
         if not connection.views_keep_columns:
             raise
-        for file in reversed(files):
-            connection.drop_view(file.stem)
-        for file, sql in files.items():
-            _apply_file(connection, file, sql)
+    for file in reversed(files):
+        connection.drop_view(file.stem)
+    for file, sql in files.items():
+        _apply_file(connection, file, sql)
 
 
 def _apply_file(connection: Connection, file: Path, sql: str) -> None:
     try:
         connection.execute(sql if connection.has_comments_on_view_columns else _COLUMN_COMMENT.sub("", sql))
     except (connection.errors, MissingTableError) as error:
+        if not connection.is_of_statement(error):
+            raise
         raise WarehouseError(
             f"view {VIEW_SCHEMA}.{file.stem} cannot be made from {file}: {str(error).splitlines()[0]}",
             data="the views are as they were; what was loaded stays.",

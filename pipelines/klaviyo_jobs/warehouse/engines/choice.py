@@ -109,9 +109,10 @@ def _needed(name: str) -> Iterator[None]:
         ) from error
     except ConfigurationException as error:
         # Its message names every place that was looked at, and holds no value.
+        where = f"{name}__credentials__catalog" if name == "ducklake" else f"{name}__credentials"
         raise SettingError(
             f"the destination {name} has no credentials that can be used: {' '.join(str(error).split())[:500]}",
             data=_UNTOUCHED,
-            next_step=f"set DESTINATION__{name.upper()}__CREDENTIALS, or `credentials` in the section "
-            f"[destination.{name}] of .dlt/secrets.toml; for Postgres e.g. postgresql://user:password@host:5432/database",
+            next_step=f"set DESTINATION__{where.upper()}, or write it to .dlt/secrets.toml, section "
+            f"[destination.{name}], e.g. as postgresql://user:password@host:5432/database: docs/scale.md shows both.",
         ) from None

@@ -116,6 +116,10 @@ class Connection(ABC):
     def transaction(self) -> AbstractContextManager[None]:
         """Do what the block does all or not at all."""
 
+    def is_of_statement(self, error: Exception) -> bool:
+        """Tell whether *error* is one of the statement's own, and not of rights, locks or the connection."""
+        return True
+
     def undoable(self) -> AbstractContextManager[object]:
         """Undo what the block did if it fails, inside a transaction that goes on; only where views keep columns."""
         return nullcontext()

@@ -21,12 +21,12 @@ from dlt.common.destination import Destination, PreparedTableSchema
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.sql_client import SqlClientBase
-from dlt.destinations.sql_jobs import SqlFollowupJob, SqlMergeFollowupJob
+from dlt.destinations.sql_jobs import SqlFollowupJob
 
 from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.tables import JOB_LINKAGES, TOMBSTONE
 from klaviyo_jobs.warehouse.engines.duckdb import bounds_of
-from klaviyo_jobs.warehouse.engines.package_load import MergesPackage, ReadsSettingsOnce
+from klaviyo_jobs.warehouse.engines.package_load import MergeByJob, MergesPackage, ReadsSettingsOnce
 
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -82,7 +82,7 @@ class MergeOfPackage(SqlFollowupJob):
         ]
 
 
-class _MergeOfFiles(SqlMergeFollowupJob):
+class _MergeOfFiles(MergeByJob):
     """dlt's merge, which reads Parquet files where dlt would read a table that it has copied them into."""
 
     files: Sequence[str] = ()
@@ -99,18 +99,16 @@ class _MergeOfFiles(SqlMergeFollowupJob):
         staging_root_table_name: str,
         primary_keys: Sequence[str],
         merge_keys: Sequence[str],
-        for_delete: bool,
-        source_filter: str | None = None,
+        *others: Any,
+        **more: Any,
     ) -> list[str]:
         """
-        Look for each job once, not once for each of its children, and only between the first id and the last.
+        Look between the first id of a job and the last only.
 
         Ids of jobs follow the time, so that of years of rows those of a week are looked at.
         """
-        if merge_keys:
-            staging_root_table_name = f"(SELECT DISTINCT {', '.join(merge_keys)} FROM {staging_root_table_name})"
-        clauses: list[str] = super().gen_key_table_clauses(
-            root_table_name, staging_root_table_name, primary_keys, merge_keys, for_delete, source_filter
+        clauses = super().gen_key_table_clauses(
+            root_table_name, staging_root_table_name, primary_keys, merge_keys, *others, **more
         )
         id_column = next((key for key in (*primary_keys, *merge_keys) if key.strip('"') == "job_id"), None)
         return [clause + _between_bounds(f"d.{id_column}", cls.files) for clause in clauses] if id_column else clauses

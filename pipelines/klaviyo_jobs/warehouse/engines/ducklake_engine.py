@@ -180,7 +180,9 @@ class DuckLake(Engine):
             if self._has_server:
                 from klaviyo_jobs.warehouse.engines.postgres import postgres_errors
 
-                stack.enter_context(postgres_errors(f"the catalog of {self.place}"))
+                stack.enter_context(
+                    postgres_errors(f"the catalog of {self.place}", "destination.ducklake.credentials.catalog")
+                )
             stack.enter_context(warehouse_errors(self.place.removeprefix("the lake "), self._role))
             yield
 

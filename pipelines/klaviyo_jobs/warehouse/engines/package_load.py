@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final
 from dlt.common.destination import PreparedTableSchema
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
 from dlt.common.storages.load_package import LoadJobInfo, ParsedLoadJobFileName
-from dlt.destinations.sql_jobs import SqlFollowupJob
+from dlt.destinations.sql_jobs import SqlFollowupJob, SqlMergeFollowupJob
 
 # The names of a package's files of rows.
 _FILES: Final = "*.parquet"
@@ -98,6 +98,28 @@ def files_of(package: Path, last: Sequence[Path] = ()) -> dict[str, list[str]]:
     for path in sorted({*(package / "completed_jobs").glob(_FILES), *last}):
         files[ParsedLoadJobFileName.parse(path.name).table_name].append(str(path))
     return dict(files)
+
+
+class MergeByJob(SqlMergeFollowupJob):
+    """dlt's merge, which looks for each job once, and not once for each of its children."""
+
+    @classmethod
+    def gen_key_table_clauses(
+        cls,
+        root_table_name: str,
+        staging_root_table_name: str,
+        primary_keys: Sequence[str],
+        merge_keys: Sequence[str],
+        for_delete: bool,
+        source_filter: str | None = None,
+    ) -> list[str]:
+        """Return dlt's conditions, on distinct keys."""
+        if merge_keys:
+            staging_root_table_name = f"(SELECT DISTINCT {', '.join(merge_keys)} FROM {staging_root_table_name})"
+        clauses: list[str] = super().gen_key_table_clauses(
+            root_table_name, staging_root_table_name, primary_keys, merge_keys, for_delete, source_filter
+        )
+        return clauses
 
 
 class _File(RunnableLoadJob, HasFollowupJobs):

@@ -165,6 +165,10 @@ class PostgresConnection(Connection):
             if not self.native.closed:
                 self.native.autocommit = True
 
+    def is_of_statement(self, error: Exception) -> bool:
+        code = getattr(error, "pgcode", None) or ""
+        return isinstance(error, MissingTableError) or (code.startswith("42") and code != "42501")
+
     @contextmanager
     def undoable(self) -> Iterator[None]:
         self.run_own("savepoint undoable")
@@ -264,15 +268,21 @@ def _writable(column: Any) -> Any:
 
 
 @contextmanager
-def postgres_errors(place: str) -> Iterator[None]:
-    """Make `WarehouseError` of an error whose reason is Postgres; leave all others."""
+def postgres_errors(place: str, setting: str = "destination.postgres.credentials") -> Iterator[None]:
+    """
+    Make `WarehouseError` of an error whose reason is Postgres; leave all others.
+
+    Args:
+        place: What it is called.
+        setting: What names it.
+    """
     try:
         yield
     except Exception as error:
         cause: BaseException | None = None if find_cause(error) else error
         while cause is not None:
             if isinstance(cause, psycopg2.Error):
-                raise _error_of(place, cause) from error
+                raise _error_of(place, setting, cause) from error
             cause = cause.__cause__ or cause.__context__
         raise
 
@@ -297,14 +307,14 @@ _KNOWN: Final = {
 }
 
 
-def _error_of(place: str, error: psycopg2.Error) -> WarehouseError:
+def _error_of(place: str, setting: str, error: psycopg2.Error) -> WarehouseError:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     code = error.pgcode or ""
     if not code and isinstance(error, psycopg2.OperationalError):
         return WarehouseError(
             f"{place} cannot be reached, or was lost on the way: {text}",
             data="what was loaded before stays; what was cut off is done again by the next run.",
-            next_step="see that the server runs, and that `destination.postgres.credentials` names it.",
+            next_step=f"see that the server runs, and that `{setting}` names it.",
         )
     data, next_step = (
         _KNOWN.get(code)

@@ -19,9 +19,9 @@ from dlt.common.destination import PreparedTableSchema
 from dlt.common.destination.client import LoadJob, RunnableLoadJob
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.sql_client import SqlClientBase
-from dlt.destinations.sql_jobs import SqlFollowupJob, SqlMergeFollowupJob
+from dlt.destinations.sql_jobs import SqlFollowupJob
 
-from klaviyo_jobs.warehouse.engines.package_load import MergesPackage, ReadsSettingsOnce, files_of
+from klaviyo_jobs.warehouse.engines.package_load import MergeByJob, MergesPackage, ReadsSettingsOnce, files_of
 from klaviyo_jobs.warehouse.engines.postgres import copy_rows
 
 _COMING: Final = "coming_"
@@ -65,26 +65,8 @@ def _batches_of(file: str) -> Iterator[pa.RecordBatch]:
         yield from opened.iter_batches(_ROWS_AT_ONCE)
 
 
-class _MergeFromTemporary(SqlMergeFollowupJob):
+class _MergeFromTemporary(MergeByJob):
     """dlt's merge, which reads a temporary table where dlt would read one of a second schema."""
-
-    @classmethod
-    def gen_key_table_clauses(
-        cls,
-        root_table_name: str,
-        staging_root_table_name: str,
-        primary_keys: Sequence[str],
-        merge_keys: Sequence[str],
-        for_delete: bool,
-        source_filter: str | None = None,
-    ) -> list[str]:
-        """Look for each job once, not once for each of its children."""
-        if merge_keys:
-            staging_root_table_name = f"(SELECT DISTINCT {', '.join(merge_keys)} FROM {staging_root_table_name})"
-        clauses: list[str] = super().gen_key_table_clauses(
-            root_table_name, staging_root_table_name, primary_keys, merge_keys, for_delete, source_filter
-        )
-        return clauses
 
     @classmethod
     def generate_sql(cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]) -> list[str]:
