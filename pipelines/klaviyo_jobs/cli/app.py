@@ -25,6 +25,7 @@ from klaviyo_jobs.cli.check import check_command
 from klaviyo_jobs.cli.console import err, out
 from klaviyo_jobs.cli.demo import demo_command
 from klaviyo_jobs.cli.doctor import doctor_command
+from klaviyo_jobs.cli.explain import explain_command
 from klaviyo_jobs.cli.logs import LogFormat, is_logging_json, log_to_stderr
 from klaviyo_jobs.cli.prune import prune_command
 from klaviyo_jobs.cli.publish import publish_command
@@ -132,6 +133,7 @@ app.command("restore", cls=_LoggedCommand)(restore_command)
 app.command("prune", cls=_LoggedCommand)(prune_command)
 app.command("check", cls=_LoggedCommand)(check_command)
 app.command("report", cls=_LoggedCommand)(report_command)
+app.command("explain", cls=_LoggedCommand)(explain_command)
 app.command("query", cls=_LoggedCommand)(query_command)
 app.command("doctor", cls=_LoggedCommand)(doctor_command)
 app.command("views", cls=_LoggedCommand)(views_command)
