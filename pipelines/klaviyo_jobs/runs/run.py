@@ -196,7 +196,9 @@ def run(
                         if any(outcome.changed_count for outcome in outcomes):
                             _warn_of_contradictions(connection, started_at)
                         enter(Step.LEDGER)
-                        record_ended_runs(connection, lock.ended)
+                        if lock.ended:
+                            with engine.writing():
+                                record_ended_runs(connection, lock.ended)
                 lock.forget_ended()
             if file is not None and target is not None:
                 enter(Step.PUBLISH)
@@ -221,14 +223,14 @@ def _recover(engine: Engine, settings: Settings) -> bool:
         is_new = not connection.has_table(JOBS.name)
         if is_of_earlier_contract(connection):
             # With the views: those of the earlier contract read columns that are gone then.
-            with engine.changing_tables():
+            with engine.writing(), engine.changing_tables():
                 apply_views(connection, **settings.of_views)
     return is_new
 
 
 def _keep_views(engine: Engine, connection: Connection, settings: Settings, *, is_new: bool) -> list[str]:
     """Note what the tables are that were loaded, and apply the views to them."""
-    with engine.changing_tables():
+    with engine.writing(), engine.changing_tables():
         connection.mark_contract()
         if is_new:
             mark_derived(connection, settings.reporting_timezone)

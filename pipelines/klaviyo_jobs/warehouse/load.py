@@ -83,10 +83,11 @@ def load(
             # Two that make the same table at the same time get in each other's way; to load is nobody's business.
             with engine.changing_tables():
                 pipeline.sync_schema()
-        pipeline.load(raise_on_failed_jobs=True)
-        with pipeline.sql_client() as client:
-            _forget_old_schemas(client, pipeline.default_schema.stored_version_hash)
-            rows = _count_rows(client, run_id, [name for name in TABLES if name in counts])
+        with engine.writing():
+            pipeline.load(raise_on_failed_jobs=True)
+            with pipeline.sql_client() as client:
+                _forget_old_schemas(client, pipeline.default_schema.stored_version_hash)
+                rows = _count_rows(client, run_id, [name for name in TABLES if name in counts])
     return Loaded(run_id, rows)
 
 

@@ -144,6 +144,17 @@ class DuckLake(Engine):
         with self._catalog() as connection, changing_tables(connection):
             yield
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Accounts share files, and of two transactions that delete from one file the second fails."""
+        if not self._has_server:
+            yield
+            return
+        from klaviyo_jobs.warehouse.engines.postgres_locks import writing_rows
+
+        with self._catalog() as connection, writing_rows(connection):
+            yield
+
     def lock_place(self) -> Path | AbstractContextManager[PostgresLocks]:
         return self._locks() if self._has_server else self._file
 
@@ -212,4 +223,6 @@ class DuckLake(Engine):
             yield connection
 
     def _database(self, *, read_only: bool = False) -> LakeDatabase:
-        return LakeDatabase(self._credentials, self._settings, self._extensions, read_only=read_only)
+        # To attach a lake that is not there makes it, which two cannot do at once.
+        with nullcontext() if read_only or self._is_there() else self.changing_tables():
+            return LakeDatabase(self._credentials, self._settings, self._extensions, read_only=read_only)

@@ -119,6 +119,10 @@ class Engine(ABC):
         """Let nobody else make or change tables and views inside the block, where others may work side by side."""
         return nullcontext()
 
+    def writing(self) -> AbstractContextManager[object]:
+        """Let nobody else write rows inside the block, where two who change rows of one file cannot both succeed."""
+        return nullcontext()
+
     @property
     def is_shared(self) -> bool:
         """Whether runs of other accounts may work in it at the same time."""

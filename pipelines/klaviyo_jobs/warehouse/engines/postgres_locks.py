@@ -16,6 +16,7 @@ from klaviyo_jobs.warehouse.engines.postgres import PostgresConnection
 # The first half of the keys of our advisory locks, so that they are nobody else's.
 _OF_ACCOUNTS: Final = 0x6B6C6176
 _OF_TABLES: Final = _OF_ACCOUNTS + 1
+_OF_ROWS: Final = _OF_ACCOUNTS + 2
 
 
 class PostgresLocks:
@@ -103,6 +104,17 @@ class PostgresLocks:
 
     def _has_notes(self) -> bool:
         return self._connection.ask("select to_regclass(%s)", self._notes).fetchone() != (None,)
+
+
+@contextmanager
+def writing_rows(connection: PostgresConnection) -> Iterator[None]:
+    """Be the only one of us that writes; who does so may take long, and is waited for as long as it lives."""
+    connection.run_own("set lock_timeout = 0")
+    connection.ask("select pg_advisory_lock(%s, 0)", _OF_ROWS)
+    try:
+        yield
+    finally:
+        connection.ask("select pg_advisory_unlock(%s, 0)", _OF_ROWS)
 
 
 @contextmanager
