@@ -55,7 +55,9 @@ def start(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     yield started
     for process in started.processes:
         process.kill()
-        process.wait()
+        # Closes its pipes, which a killed one has left open.
+        with process:
+            pass
 
 
 class Start:
