@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from klaviyo_jobs.warehouse.engines.connection import Connection
 
 _ROWS_AT_ONCE: Final = 10_000
-DUCKDB: Final = "duckdb"
 
 
 def query_command(
@@ -61,8 +60,10 @@ def query_command(
 
 def _file_to_ask(warehouse: Path | None, destination: str | None, settings: Settings) -> Path | None:
     """Return the copy, whose readers never stand in the way of a run, unless a file is named or there is no copy."""
+    from klaviyo_jobs.settings import DEFAULT_DESTINATION
+
     copy = settings.copy_path
-    is_asked = warehouse is None and (destination or settings.destination) == DUCKDB
+    is_asked = warehouse is None and (destination or settings.destination) == DEFAULT_DESTINATION
     return copy if is_asked and copy is not None and copy.exists() else warehouse
 
 

@@ -7,7 +7,7 @@ Out:    what it is and what happened to it, in the order of time; nothing is pri
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # More would not be read; how many there are is said.
 _MOST_ERRORS: Final = 20
-_COUNTS: Final = ("total_count", "completed_count", "failed_count", "skipped_count", "error_count", "linkage_count")
+_COUNTS: Final = ("total_count", "completed_count", "failed_count")
 
 _JOBS: Final = "select * from klaviyo.jobs where job_id = $id order by account, job_kind"
 _OBSERVATIONS: Final = """
@@ -25,11 +25,12 @@ _OBSERVATIONS: Final = """
     where account = $account and job_kind = $job_kind and job_id = $id
     order by observed_at_utc
 """
-_ERRORS: Final = """
+_ERRORS: Final = f"""
     select position, code, title, detail, related_id
     from klaviyo.job_errors
     where account = $account and job_kind = $job_kind and job_id = $id
     order by position
+    limit {_MOST_ERRORS}
 """
 _HISTORY: Final = """
     select account, related_type, related_id, external_id, at_utc, job_kind, job_id, operation, result, detail
@@ -101,14 +102,13 @@ def _job(connection: Connection, row: dict[str, Any], identifier: str) -> Explai
     ):
         if row[column] is not None:
             events.append(Event(row[column], what))
-    errors = list(_rows(connection, _ERRORS, **key))
     return Explained(
         "job",
         row["account"],
         f"{row['job_kind']} job {identifier}",
         row,
         sorted(events, key=lambda event: (event.at_utc is None, event.at_utc)),
-        errors[:_MOST_ERRORS],
+        _rows(connection, _ERRORS, **key),
     )
 
 
@@ -137,7 +137,7 @@ def verdict_of(explained: Explained) -> str:
     """Return in one line how it stands."""
     facts = explained.facts
     if explained.sort == "job":
-        counts = ", ".join(f"{facts[name]:,} {name.split('_')[0]}" for name in _COUNTS[:3] if facts[name] is not None)
+        counts = ", ".join(f"{facts[name]:,} {name.split('_')[0]}" for name in _COUNTS if facts[name] is not None)
         took = "" if facts["duration_seconds"] is None else f", after {facts['duration_seconds']:,.0f} s"
         return f"{facts['outcome'].replace('_', ' ')}{took}" + (f": operations {counts}" if counts else "")
     counts = f"succeeded {_times(facts['succeeded'])}, failed {_times(facts['failed'])}"
@@ -152,7 +152,7 @@ def _times(count: int) -> str:
     return f"{count:,} {'time' if count == 1 else 'times'}"
 
 
-def _rows(connection: Connection, query: str, **values: Any) -> Sequence[dict[str, Any]]:
+def _rows(connection: Connection, query: str, **values: Any) -> list[dict[str, Any]]:
     result = connection.execute(query, values)
     names = [column[0] for column in result.description]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

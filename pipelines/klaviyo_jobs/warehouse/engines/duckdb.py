@@ -128,6 +128,8 @@ class DuckDBConnection(Connection):
     """A connection to a database of DuckDB, our own words being its."""
 
     errors: ClassVar = duckdb.Error
+    # Whether what is asked is in other files than the one that is open.
+    has_other_files: ClassVar = False
 
     def __init__(self, native: Native) -> None:
         self.native = native
@@ -149,8 +151,9 @@ class DuckDBConnection(Connection):
         return self.native.execute(sql)
 
     def answer(self, sql: str) -> Native:
-        # The file is open for reading only; no other file is to be written, or read, either.
-        self.native.execute("set enable_external_access = false")
+        if not self.has_other_files:
+            # The file is open for reading only; no other file is to be written, or read, either.
+            self.native.execute("set enable_external_access = false")
         self.native.execute("set lock_configuration = true")
         statements = self.native.extract_statements(sql)
         if len(statements) != 1:

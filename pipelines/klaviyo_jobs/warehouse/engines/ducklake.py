@@ -48,13 +48,7 @@ class DuckLakeConnection(DuckDBConnection):
     """A connection to DuckDB in which a lake is attached and in use."""
 
     has_comments_on_view_columns: ClassVar = False
-
-    def answer(self, sql: str) -> Native:
-        statements = self.native.extract_statements(sql)
-        if len(statements) != 1:
-            raise ValueError(f"{len(statements)} statements were given, and one can be answered.")
-        self.native.execute("set lock_configuration = true")
-        return self.native.execute(statements[0])
+    has_other_files: ClassVar = True
 
 
 class LakeDatabase:

@@ -198,7 +198,7 @@ class DuckLake(Engine):
             yield
 
     def tend(self, connection: Connection) -> None:
-        """Put small files together when there are many, and let go of those that no snapshot needs."""
+        """Put small files together when there are many."""
         lake = self._credentials.ducklake_name
         [(most,)] = connection.execute(
             f"select coalesce(max(file_count), 0) from ducklake_table_info('{lake}')"

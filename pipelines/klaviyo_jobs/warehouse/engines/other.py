@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from dlt.common.destination import Destination
 
@@ -30,7 +30,6 @@ class OtherDestination(Engine):
         destination: dlt's own.
     """
 
-    name = "another destination"
     dialect: ClassVar = ""
     has_views: ClassVar = False
     lacks: ClassVar = {
@@ -42,19 +41,19 @@ class OtherDestination(Engine):
     }
 
     def __init__(self, destination_name: str, destination: Destination[Any, Any]) -> None:
-        self._name = self.name = destination_name
+        self.name = destination_name
         self._destination = destination
 
     @property
     def place(self) -> str:
-        return f"the destination {self._name}"
+        return f"the destination {self.name}"
 
     def check_place(self) -> None:
         """Leave it to dlt, and say what a run is in for."""
         LOGGER.warning(
             "the destination %s is loaded as dlt does it, and is not tested with klaviyo-jobs: views, checks and "
             "report are not kept there, and only runs in this folder keep out of each other's way",
-            self._name,
+            self.name,
         )
 
     def exists(self) -> bool:
@@ -63,16 +62,13 @@ class OtherDestination(Engine):
     def open(
         self, *, must_exist: bool = False, read_only: bool = False, wait_seconds: float = 0.0
     ) -> AbstractContextManager[Connection]:
-        self._cannot()
+        raise SettingError(f"{self.place} is not opened by klaviyo-jobs.", data="nothing was read.", next_step=_IN_SQL)
 
     def lock_place(self) -> Path:
-        return Path.cwd() / f"klaviyo-jobs-{self._name}"
+        return Path.cwd() / f"klaviyo-jobs-{self.name}"
 
     def destination(self, *, read_only: bool = False) -> AbstractContextManager[Destination[Any, Any]]:
         return nullcontext(self._destination)
 
     def errors(self) -> AbstractContextManager[None]:
         return nullcontext()
-
-    def _cannot(self) -> NoReturn:
-        raise SettingError(f"{self.place} is not opened by klaviyo-jobs.", data="nothing was read.", next_step=_IN_SQL)

@@ -1,5 +1,5 @@
 """
-A Postgres server: one connection to it, and the locks that it keeps.
+A Postgres server: a connection to it, and why there is none.
 
 In:     its URL.
 Out:    connections that speak DuckDB's words, translated; every reason why there is none is a `WarehouseError`.
