@@ -99,7 +99,8 @@ def test_two_accounts_are_loaded_side_by_side(start: Start, place: Place, tmp_pa
     """Into new tables and into old ones: both are as if they had been loaded alone."""
     for _ in range(2):
         both = [start("--destination", place.name, "--account", label) for label in ("eu", "us")]
-        assert [ended(process)[0] for process in both] == [0, 0]
+        codes_and_words = [ended(process) for process in both]
+        assert [code for code, _, _ in codes_and_words] == [0, 0], codes_and_words
     there = exported(place, tmp_path)
     alone = InFile(tmp_path / "alone.duckdb")
     for label in ("eu", "us"):

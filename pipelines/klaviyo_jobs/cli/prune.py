@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -37,6 +38,7 @@ def prune_command(
         lock_of(engine, []),
         engine.open(must_exist=True) as connection,
         engine.errors(),
+        nullcontext() if dry_run else engine.writing(),
     ):
         counts = prune(connection, age, with_jobs=jobs, is_dry_run=dry_run)
     if as_json:

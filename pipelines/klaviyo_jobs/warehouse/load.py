@@ -79,11 +79,12 @@ def load(
         if on_load is not None:
             on_load(run_id)
         counts = pipeline.normalize().row_counts
-        if engine.is_shared:
-            # Two that make the same table at the same time get in each other's way; to load is nobody's business.
-            with engine.changing_tables():
-                pipeline.sync_schema()
         with engine.writing():
+            if engine.is_shared:
+                # Two that make the same table at the same time get in each other's way; to load is nobody's business.
+                with engine.changing_tables():
+                    # It writes rows too: dlt's stored copy of the schema.
+                    pipeline.sync_schema()
             pipeline.load(raise_on_failed_jobs=True)
             with pipeline.sql_client() as client:
                 _forget_old_schemas(client, pipeline.default_schema.stored_version_hash)

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
@@ -325,7 +326,8 @@ def check_place(path: Path, role: Role = WAREHOUSE, *, must_exist: bool = False,
 
 
 def _error_of_opening(path: Path | str, error: DatabaseError, role: Role = WAREHOUSE) -> WarehouseError:
-    text = str(error).splitlines()[0]
+    # What follows "LINE 1:" is our own SQL.
+    text = " ".join(takewhile(lambda line: line.strip() and not line.startswith("LINE "), str(error).splitlines()))
     if isinstance(error, OutOfMemoryError):
         return WarehouseError(
             f"the memory that `memory_limit` leaves to the database of {path} is not enough.",
