@@ -34,6 +34,7 @@ from klaviyo_jobs.places import path_of
 DEFAULT_BASE_URL: Final = "https://a.klaviyo.com"
 DEFAULT_ACCOUNT: Final = "default"
 DEFAULT_DESTINATION: Final = "duckdb"
+DEFAULT_WAREHOUSE: Final = "warehouse.duckdb"
 DEFAULT_INCLUDE: Final = ("categories",)
 _ALL_KINDS: Final = "all"
 
@@ -61,7 +62,7 @@ class Settings(BaseConfiguration):
     include: Names | None = None
     import_error_payloads: bool = False
     destination: str = DEFAULT_DESTINATION
-    warehouse: str = "warehouse.duckdb"
+    warehouse: str = DEFAULT_WAREHOUSE
     warehouse_wait_seconds: Seconds = 10.0
     progress_seconds: Seconds = 10.0
     download_extensions: bool = False

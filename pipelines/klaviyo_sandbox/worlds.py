@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from klaviyo_sandbox.jobs import Entry, JobPlan, NumberedIds, related_id, ulid_at
@@ -26,6 +27,8 @@ _CATALOG_SIZES = {"item": 400, "variant": 900, "category": 60}
 _PREFIXES = {"item": "SKU-", "variant": "VAR-", "category": "CAT-"}
 _CHRONIC_COUNT = 5
 
+# When the demo's week ended at first. Moved to another time it is the same week: its jobs keep their ids.
+_DEMO_END = datetime(2026, 11, 20, 12, tzinfo=UTC)
 _DEMO_COUNTS = {"item-create": 260, "category-create": 30}
 _DEMO_OTHER_COUNT = 6
 _DEMO_SPAN = timedelta(days=6, hours=12)
@@ -78,6 +81,11 @@ def _empty(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
 @_world("demo")
 def _demo(parameters: str, random: Random, now: datetime) -> Iterator[Entry]:
     """A shop's last 6.5 days: mostly successes, failures that repeat, jobs under way, and more to come."""
+    for plan in _demo_week(random, _DEMO_END):
+        yield replace(plan, created_at=plan.created_at + (now - _DEMO_END))
+
+
+def _demo_week(random: Random, now: datetime) -> Iterator[JobPlan]:
     for kind in CATALOG_KINDS:
         count = _DEMO_COUNTS.get(kind, _DEMO_OTHER_COUNT)
         for number in range(count - _DEMO_RUNNING.count(kind)):
@@ -169,7 +177,7 @@ def _shop_job(
     is_cancelled: bool = False,
     queued_for: timedelta = timedelta(),
     runs_for: timedelta | None = None,
-) -> Entry:
+) -> JobPlan:
     """One job of the demo: about 85 % succeed, the others fail whole or, over the chronic cases, in part."""
     entity = KINDS[kind].entity
     size, prefix = _CATALOG_SIZES[entity], _PREFIXES[entity]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,47 @@ def test_the_demo_runs_in_an_empty_folder_and_again(tmp_path: Path) -> None:
 
     assert second.returncode == 0, second.stderr
     assert f" {jobs} jobs listed, 0 new or changed" in second.stdout
+
+
+def test_the_week_of_the_demo_has_just_ended(tmp_path: Path) -> None:
+    """Its newest jobs are under way since minutes: the report has a living week, and the check finds nothing wrong."""
+    command(tmp_path, "demo")
+    checked = command(tmp_path, "check", "--warehouse", "demo.duckdb")
+    with duckdb.connect(str(tmp_path / "demo.duckdb"), read_only=True) as connection:
+        [(newest, oldest, now)] = connection.execute(
+            "select max(created_at_utc), min(created_at_utc), now()::timestamp from klaviyo.jobs"
+        ).fetchall()
+
+    assert checked.returncode == 0, checked.stderr
+    assert timedelta() <= now - newest < timedelta(hours=1, minutes=5)
+    assert now - oldest < timedelta(days=7)
+
+
+def test_a_demo_on_another_day_moves_the_same_jobs(tmp_path: Path) -> None:
+    """They keep their ids, so none is there twice, and all that is counted is as before."""
+    counts = """
+        select job_id, total_count, failed_count, created_at_utc + $moved::interval, outcome
+        from klaviyo.jobs where job_kind = 'item-create' order by job_id
+    """
+    answers = []
+    for clock, moved in (("2026-11-20T12:00", "50 hours"), ("2026-11-22T14:00", "0 hours")):
+        command(tmp_path, "demo", "--clock", clock)
+        with duckdb.connect(str(tmp_path / "demo.duckdb"), read_only=True) as connection:
+            answers.append(connection.execute(counts, {"moved": moved}).fetchall())
+
+    assert len(answers[0]) == 260
+    assert answers[0] == answers[1]
+
+
+def test_what_only_the_demo_has_made_is_read(tmp_path: Path) -> None:
+    """Where there is no other warehouse, and said so; never by what keeps watch, which would find all well."""
+    command(tmp_path, "demo")
+    asked = command(tmp_path, "query", "--csv", "select count(*) as jobs from klaviyo.jobs")
+    checked = command(tmp_path, "check")
+
+    assert asked.stdout == "jobs\n332\n"
+    assert "there is no warehouse.duckdb: reading demo.duckdb, which the demo has made" in asked.stderr
+    assert checked.returncode == 7
 
 
 # A run.

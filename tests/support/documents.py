@@ -42,6 +42,8 @@ ENVIRONMENT: Final = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
 }
 
+DEMO_CLOCK: Final = "2026-11-20T12:00"
+
 # What differs between two runs of the demo, and what the README shows in its place.
 _VARYING: Final = (
     (re.compile(r"^run \S+:", re.MULTILINE), "run 1795176002.1234567:"),
@@ -88,8 +90,8 @@ def start(folder: Path, *program: str, **environment: str) -> subprocess.Complet
 
 
 def run_demo(folder: Path) -> str:
-    """Run the demo in *folder* and return what it prints."""
-    ended = start(folder, "-m", "klaviyo_jobs", "demo")
+    """Run the demo in *folder*, at the time that the documents show, and return what it prints."""
+    ended = start(folder, "-m", "klaviyo_jobs", "demo", "--clock", DEMO_CLOCK)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 

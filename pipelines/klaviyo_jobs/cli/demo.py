@@ -6,18 +6,20 @@ The sandbox is a program of its own that this package never imports: it is start
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from klaviyo_jobs.cli.console import out, print_tables
+from klaviyo_jobs.cli.options import DEMO_WAREHOUSE
 from klaviyo_jobs.cli.progress import show_progress
 from klaviyo_jobs.errors import KlaviyoJobsError
 from klaviyo_jobs.log import LOGGER
@@ -26,12 +28,23 @@ from klaviyo_jobs.monitor.report import THROUGHPUT_COLUMNS
 
 if TYPE_CHECKING:
     from klaviyo_jobs.settings import Settings
+    from klaviyo_jobs.warehouse.engines.duckdb_engine import DuckDBFile
 
 
 def demo_command(
     warehouse: Annotated[Path, typer.Option("--warehouse", metavar="PATH", help="The DuckDB file.")] = Path(
-        "demo.duckdb"
+        DEMO_WAREHOUSE
     ),
+    clock: Annotated[
+        dt.datetime | None,
+        typer.Option(
+            "--clock",
+            metavar="UTC",
+            help="When the demo's week ends, e.g. 2026-11-20T12:00.  \\[default: with the last full hour]",
+            formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"],
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run once against the sandbox, without a key, and show throughput and failure rates."""
     from klaviyo_jobs.cli.render import render_listings, render_rows, summary_line
@@ -43,33 +56,60 @@ def demo_command(
 
     refuse_unread_settings()
     path = path_of(warehouse, "--warehouse")
+    engine = DuckDBFile(path)
     LOGGER.setLevel(logging.WARNING)  # the tables below say it all
-    with sandbox_settings() as settings, show_progress(settings.progress_seconds) as watch:
-        summary = run(settings, path, watch=watch)
+    with sandbox_settings(clock or _end_of_week(engine)) as settings, show_progress(settings.progress_seconds) as watch:
+        summary = run(settings, engine, watch=watch)
     print_tables(render_listings(summary.outcomes), render_rows(summary))
-    with DuckDBFile(path).open() as connection:
+    with engine.open() as connection:
         print_tables(
             render_query(connection, "Throughput by day, from klaviyo.job_throughput_daily", _THROUGHPUT),
             render_query(connection, "Failure rates by kind, from klaviyo.job_failure_rates_daily", _FAILURE_RATES),
         )
     out.print(summary_line(summary), highlight=False, soft_wrap=True)
-    report = f"klaviyo-jobs report --days 365 --warehouse {warehouse}"
-    out.print(f"\nLook into it yourself: {report}", highlight=False, soft_wrap=True)
+    there = "" if path == path_of(DEMO_WAREHOUSE, "--warehouse") else f" --warehouse {warehouse}"
     query = "select external_id, failures, last_detail from klaviyo.failing_entities order by failures desc limit 5"
-    asked = f'klaviyo-jobs query --warehouse {warehouse} "{query}"'
-    out.print(f"Or ask it in SQL: {asked}", highlight=False, soft_wrap=True)
+    for what, asked in (
+        ("\nWhat is wrong", f"report{there}"),
+        ("Ask it in SQL", f'query{there} "{query}"'),
+    ):
+        out.print(f"{what}: klaviyo-jobs {asked}", highlight=False, soft_wrap=True)
     if summary.error is not None:
         raise summary.error
 
 
-# The demo's world stands still at this moment, so that everybody sees the same numbers.
-CLOCK: Final = "2026-11-20T12:00:00Z"
+def _end_of_week(engine: DuckDBFile) -> dt.datetime:
+    """
+    Return the last full hour; if the demo ran today, the one of its first run today, so that nothing has changed.
+
+    The demo's jobs keep their ids: on another day they are the same jobs, moved.
+    """
+    from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, MissingTableError
+
+    now = dt.datetime.now(dt.UTC)
+    first = None
+    if engine.exists():
+        with engine.open(read_only=True) as connection, suppress(MissingTableError):
+            [(first,)] = connection.execute(
+                f"select min(started_at) from {RAW_SCHEMA}.listings where started_at >= $today",
+                {"today": now.replace(hour=0, minute=0, second=0, microsecond=0)},
+            ).fetchall()
+    return (first or now).astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
+
 
 # Days after the demo's own, up to now, are zeros that differ from day to day.
 _THROUGHPUT: Final = f"""
+    with
+
+    worked as (
+        select max(day) as day
+        from klaviyo.job_throughput_daily
+        where jobs_created > 0
+    )
+
     select {THROUGHPUT_COLUMNS}
     from klaviyo.job_throughput_daily
-    where day <= date '{CLOCK[:10]}'
+    where day <= (select worked.day from worked)
     group by day
     order by day
 """
@@ -90,12 +130,12 @@ _FAILURE_RATES: Final = """
 
 
 @contextmanager
-def sandbox_settings(world: str = "demo") -> Iterator[Settings]:
-    """Start a sandbox that serves *world*, yield settings that read it, and end it."""
+def sandbox_settings(clock: dt.datetime) -> Iterator[Settings]:
+    """Start a sandbox whose clock stands at *clock*, yield settings that read it, and end it."""
     from klaviyo_jobs.model.revisions import DEFAULT_REVISION
     from klaviyo_jobs.settings import DEFAULT_INCLUDE, Settings
 
-    command = [sys.executable, "-m", "klaviyo_sandbox", "--world", world, "--clock", CLOCK, "--until-stdin-closes"]
+    command = [sys.executable, "-m", "klaviyo_sandbox", "--clock", clock.isoformat(), "--until-stdin-closes"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
             line = process.stdout.readline() if process.stdout else ""

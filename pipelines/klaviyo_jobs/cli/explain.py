@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from klaviyo_jobs.cli.console import print_tables
-from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_of, open_views
+from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_to_read, open_views
 from klaviyo_jobs.errors import SettingError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def explain_command(
     from klaviyo_jobs.settings import read_settings
 
     settings = read_settings()
-    engine = engine_of(settings, "explain", warehouse, destination)
+    engine = engine_to_read(settings, "explain", warehouse, destination)
     with open_views(engine, settings) as connection:
         found = [each for each in explain(connection, identifier) if account in (None, each.account)]
     if not found:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from klaviyo_jobs.errors import SettingError
+from klaviyo_jobs.log import LOGGER
 
 if TYPE_CHECKING:
     from klaviyo_jobs.settings import Settings
     from klaviyo_jobs.warehouse.engines.connection import Connection
     from klaviyo_jobs.warehouse.engines.engine import Engine
+
+# What `klaviyo-jobs demo` makes, and what is read where there is nothing else.
+DEMO_WAREHOUSE: Final = "demo.duckdb"
 
 WarehouseOption = Annotated[
     Path | None,
@@ -54,6 +58,19 @@ def engine_of(settings: Settings, what: str, warehouse: Path | None, destination
 
     engine = engine_for(settings, warehouse=warehouse, destination=destination)
     engine.refuse(what)
+    return engine
+
+
+def engine_to_read(settings: Settings, what: str, warehouse: Path | None, destination: str | None = None) -> Engine:
+    """Return what `engine_of` does; the demo's warehouse where nothing is named and there is no other."""
+    from klaviyo_jobs.settings import DEFAULT_WAREHOUSE
+
+    engine = engine_of(settings, what, warehouse, destination)
+    if warehouse is None and settings.warehouse == DEFAULT_WAREHOUSE and engine.file and not engine.file.exists():
+        demo = engine.file.with_name(DEMO_WAREHOUSE)
+        if demo.exists():
+            LOGGER.warning("there is no %s: reading %s, which the demo has made", DEFAULT_WAREHOUSE, DEMO_WAREHOUSE)
+            return engine_of(settings, what, demo)
     return engine
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from klaviyo_jobs.cli.console import print_tables
-from klaviyo_jobs.cli.options import DestinationOption, WarehouseOption, engine_of, naming_way_back
+from klaviyo_jobs.cli.options import DestinationOption, WarehouseOption, engine_to_read, naming_way_back
 from klaviyo_jobs.errors import SettingError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def query_command(
     if as_csv and as_json:
         raise typer.BadParameter("goes not with --csv.", param_hint="'--json'")
     settings = read_settings()
-    engine = engine_of(settings, "query", _file_to_ask(warehouse, destination, settings), destination)
+    engine = engine_to_read(settings, "query", _file_to_ask(warehouse, destination, settings), destination)
     statement = sys.stdin.read() if sql == "-" else sql
     with (
         naming_way_back(settings),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from klaviyo_jobs.cli.console import print_tables
-from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_of, open_views
+from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_to_read, open_views
 from klaviyo_jobs.monitor.report import ALL_DAYS
 
 
@@ -23,7 +23,7 @@ def report_command(
     from klaviyo_jobs.settings import read_settings
 
     settings = read_settings()
-    engine = engine_of(settings, "report", warehouse, destination)
+    engine = engine_to_read(settings, "report", warehouse, destination)
     with open_views(engine, settings) as connection:
         if as_json:
             print(json.dumps(read_report(connection, days), default=str))
