@@ -95,12 +95,17 @@ def test_the_installed_package_finds_its_own_views(installed: Path, tmp_path: Pa
 
 
 def test_the_installed_command_runs_the_demo(installed: Path, tmp_path: Path) -> None:
-    """The whole way, from the sandbox to the views, without the repository."""
+    """The whole way, from the sandbox to the views and to the page, without the repository."""
     ended = python(installed, tmp_path, "-m", "klaviyo_jobs", "demo")
 
     assert ended.returncode == 0, ended.stderr
     assert "klaviyo.job_throughput_daily" in ended.stdout
     assert (tmp_path / "demo.duckdb").is_file()
+
+    ended = python(installed, tmp_path, "-m", "klaviyo_jobs", "report", "--html", "page.html")
+
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "page.html").stat().st_size > 900_000
 
 
 def test_a_checkout_finds_the_views_at_the_top_of_the_repository() -> None:

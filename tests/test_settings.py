@@ -14,6 +14,7 @@ from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
 from klaviyo_jobs.addresses import origin_of
+from klaviyo_jobs.choices import select_kinds, select_relationships
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.keys import ApiKey
 from klaviyo_jobs.model.kinds import KINDS
@@ -25,8 +26,6 @@ from klaviyo_jobs.settings import (
     read_network_settings,
     read_settings,
     resolve_keys,
-    select_kinds,
-    select_relationships,
 )
 
 PREFIX = "SOURCES__KLAVIYO_JOBS__"

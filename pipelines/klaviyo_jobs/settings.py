@@ -7,11 +7,10 @@ Out:    `Settings`, checked; API keys leave it as `ApiKey`, which never shows it
 
 from __future__ import annotations
 
-import fnmatch
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,6 +19,7 @@ from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import SecretSentinel, TSecretStrValue
 
 from klaviyo_jobs.addresses import is_loopback, origin_of
+from klaviyo_jobs.choices import refuse_unknown
 from klaviyo_jobs.configuration import ENV_PREFIX as ENV_PREFIX
 from klaviyo_jobs.configuration import exposed_secrets, own_value, refuse_unread
 from klaviyo_jobs.errors import SettingError
@@ -27,7 +27,6 @@ from klaviyo_jobs.forms import Names, Seconds, Share, given, names_of, read_seco
 from klaviyo_jobs.keys import ApiKey, key_of
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.memory import MemoryBounds, parse_memory_limit
-from klaviyo_jobs.model.kinds import DEFAULT_KINDS, INCLUDED, KINDS, JobKind
 from klaviyo_jobs.model.revisions import DEFAULT_REVISION, lifetime_of
 from klaviyo_jobs.places import path_of
 
@@ -35,8 +34,6 @@ DEFAULT_BASE_URL: Final = "https://a.klaviyo.com"
 DEFAULT_ACCOUNT: Final = "default"
 DEFAULT_DESTINATION: Final = "duckdb"
 DEFAULT_WAREHOUSE: Final = "warehouse.duckdb"
-DEFAULT_INCLUDE: Final = ("categories",)
-_ALL_KINDS: Final = "all"
 
 # Whoever knows one of these can use it.
 SECRET_URLS: Final = ("ping_url", "check_ping_url", "webhook_url")
@@ -68,6 +65,7 @@ class Settings(BaseConfiguration):
     download_extensions: bool = False
     bi_copy: str | None = None
     bi_copy_tables: bool = False
+    report_page: str | None = None
     memory_limit: str = "512MB"
     temp_directory: str | None = None
     reporting_timezone: str = "UTC"
@@ -100,13 +98,20 @@ class Settings(BaseConfiguration):
     @property
     def memory(self) -> MemoryBounds:
         """What bounds the memory of every command."""
-        folder = path_of(self.temp_directory, "temp_directory") if self.temp_directory else None
-        return MemoryBounds(parse_memory_limit(self.memory_limit), folder)
+        return MemoryBounds(parse_memory_limit(self.memory_limit), self._path("temp_directory"))
 
     @property
     def copy_path(self) -> Path | None:
         """Where each run publishes its copy; None if it does not."""
-        return path_of(self.bi_copy, "bi_copy") if self.bi_copy else None
+        return self._path("bi_copy")
+
+    @property
+    def page_path(self) -> Path | None:
+        """Where each run writes its page; None if it does not."""
+        return self._path("report_page")
+
+    def _path(self, name: str) -> Path | None:
+        return path_of(getattr(self, name), name) if getattr(self, name) else None
 
     @property
     def of_views(self) -> dict[str, Any]:
@@ -320,47 +325,8 @@ def resolve_keys(
         )
     keys = {label: key_of(label, text) for label, text in labelled.items()}
     wanted = list(labelled) if labels is None else list(labels)
-    _refuse_unknown("account", "accounts", wanted, labelled)
+    refuse_unknown("account", "accounts", wanted, labelled)
     return {label: key for label, key in keys.items() if label in wanted}
-
-
-def select_kinds(names: Iterable[str] | None) -> list[JobKind]:
-    """
-    Return the job kinds of *names* in the order of `KINDS`; the nine of catalogs for None.
-
-    Args:
-        names: Kinds, shell patterns such as `profile-*`, or `all`.
-    Raises:
-        SettingError: There is no such kind, or none that a pattern fits.
-    """
-    wanted = list(names) if names is not None else list(DEFAULT_KINDS)
-    if not wanted:
-        raise SettingError(
-            "`kinds` is empty: a run would read nothing.",
-            data="nothing was read or written.",
-            next_step=f"name some of {', '.join(KINDS)}, or remove the setting to read those of catalogs.",
-        )
-    patterns = ["*" if name == _ALL_KINDS else name for name in wanted]
-    unknown = [name for name, pattern in zip(wanted, patterns, strict=True) if not fnmatch.filter(KINDS, pattern)]
-    _refuse_unknown("job kind", "kinds", unknown, (*KINDS, _ALL_KINDS))
-    return [kind for kind in KINDS.values() if any(fnmatch.fnmatchcase(kind.name, each) for each in patterns)]
-
-
-def select_relationships(names: Iterable[str] | None) -> frozenset[str]:
-    """Return the relationships whose resources are read with the details; SettingError if one is unknown."""
-    wanted = list(names) if names is not None else list(DEFAULT_INCLUDE)
-    _refuse_unknown("relationship", "include", wanted, INCLUDED)
-    return frozenset(wanted)
-
-
-def _refuse_unknown(what: str, setting: str, wanted: Sequence[str], known: Iterable[str]) -> None:
-    known = list(known)
-    if unknown := sorted(set(wanted) - set(known)):
-        raise SettingError(
-            f"unknown {what} {', '.join(map(repr, unknown))} in `{setting}`.",
-            data="nothing was read or written.",
-            next_step=f"choose from {', '.join(known)}.",
-        )
 
 
 def check_base_url(base_url: str) -> str:

@@ -74,11 +74,12 @@ def check_command(
     as_json: JsonOption = False,
 ) -> None:
     """Compare failures, stuck and vanished jobs, silence and freshness with thresholds; exit 8 if one is breached."""
+    from klaviyo_jobs.choices import select_kinds
     from klaviyo_jobs.cli.render import render_checklist
     from klaviyo_jobs.monitor.alarms import follow
     from klaviyo_jobs.monitor.check import breach_of, render_findings, run_checks, window_of
     from klaviyo_jobs.monitor.notify import announced
-    from klaviyo_jobs.settings import read_check_settings, read_settings, resolve_keys, select_kinds
+    from klaviyo_jobs.settings import read_check_settings, read_settings, resolve_keys
     from klaviyo_jobs.warehouse.alarms import read_alarms
 
     settings = read_settings()

@@ -70,8 +70,9 @@ def demo_command(
     there = "" if path == path_of(DEMO_WAREHOUSE, "--warehouse") else f" --warehouse {warehouse}"
     query = "select external_id, failures, last_detail from klaviyo.failing_entities order by failures desc limit 5"
     for what, asked in (
-        ("\nWhat is wrong", f"report{there}"),
-        ("Ask it in SQL", f'query{there} "{query}"'),
+        ("\nLook at it", f"report{there}"),
+        ("In a browser", f"report --html page.html{there}"),
+        ("In SQL", f'query{there} "{query}"'),
     ):
         out.print(f"{what}: klaviyo-jobs {asked}", highlight=False, soft_wrap=True)
     if summary.error is not None:
@@ -132,8 +133,9 @@ _FAILURE_RATES: Final = """
 @contextmanager
 def sandbox_settings(clock: dt.datetime) -> Iterator[Settings]:
     """Start a sandbox whose clock stands at *clock*, yield settings that read it, and end it."""
+    from klaviyo_jobs.choices import DEFAULT_INCLUDE
     from klaviyo_jobs.model.revisions import DEFAULT_REVISION
-    from klaviyo_jobs.settings import DEFAULT_INCLUDE, Settings
+    from klaviyo_jobs.settings import Settings
 
     command = [sys.executable, "-m", "klaviyo_sandbox", "--clock", clock.isoformat(), "--until-stdin-closes"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603

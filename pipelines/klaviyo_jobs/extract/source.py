@@ -17,6 +17,7 @@ from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from klaviyo_jobs.api.client import Client
+from klaviyo_jobs.choices import select_kinds, select_relationships
 from klaviyo_jobs.extract.listing import Listing
 from klaviyo_jobs.extract.loads import Loads
 from klaviyo_jobs.extract.outcomes import ListingOutcome
@@ -32,8 +33,6 @@ from klaviyo_jobs.settings import (
     check_revision,
     read_network_settings,
     resolve_keys,
-    select_kinds,
-    select_relationships,
 )
 
 SCHEMA_NAME: Final = "klaviyo_jobs"

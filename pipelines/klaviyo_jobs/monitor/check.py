@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pendulum
 
@@ -123,29 +123,54 @@ def describe(finding: Finding) -> str:
     return f"{finding.check}{of_place} is {_described(finding)}"
 
 
-def render_findings(findings: Iterable[Finding]) -> str:
-    """Return a checklist for people: a line for each breach, and one for each check without any."""
+class Line(NamedTuple):
+    """
+    A line of the checklist.
+
+    Attributes:
+        mark: `ok`, `info` or `known`, or `FAIL`.
+        check: The check it is about.
+        place: The account and kind it is about, where it is about one.
+        text: What was found, and what is allowed.
+    """
+
+    mark: str
+    check: str
+    place: str
+    text: str
+
+
+def checklist(findings: Iterable[Finding]) -> list[Line]:
+    """Return a line for each breach, and one for each check without any."""
     lines = []
     for check, group in itertools.groupby(findings, key=lambda finding: finding.check):
         of_check = list(group)
         told = [finding for finding in of_check if finding.is_breached or finding.is_acknowledged]
-        for finding in told:
-            mark = "FAIL" if finding.is_breached else "known"
-            place = f"{_place_of(finding)}: " if _place_of(finding) else ""
-            lines.append(f"{mark:<5} {check:<20}  {place}{_described(finding)}")
+        lines += [
+            Line("FAIL" if finding.is_breached else "known", check, _place_of(finding), _described(finding))
+            for finding in told
+        ]
         if not told:
             lines.append(_line_of(check, of_check))
-    return "\n".join(lines)
+    return lines
 
 
-def _line_of(check: str, findings: list[Finding]) -> str:
+def render_findings(findings: Iterable[Finding]) -> str:
+    """Return the checklist for people."""
+    return "\n".join(
+        f"{line.mark:<5} {line.check:<20}  {f'{line.place}: ' if line.place else ''}{line.text}"
+        for line in checklist(findings)
+    )
+
+
+def _line_of(check: str, findings: list[Finding]) -> Line:
     """Return the line of a check that nothing breaches: the worst that was judged, and how many could not be."""
     judged = [finding for finding in findings if finding.is_judged]
     unjudged = len(findings) - len(judged)
     worst = max(judged or findings, key=lambda finding: finding.value or 0)
     mark = "info" if worst.is_information and worst.value else "ok"
     beside = f"; {unjudged} with too few operations to judge" if unjudged else ""
-    return f"{mark:<5} {check:<20}  {_described(worst)}{beside}"
+    return Line(mark, check, "", f"{_described(worst)}{beside}")
 
 
 def _place_of(finding: Finding) -> str:

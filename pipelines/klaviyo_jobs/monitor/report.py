@@ -22,6 +22,8 @@ from klaviyo_jobs.quantities import age_text
 if TYPE_CHECKING:
     from klaviyo_jobs.warehouse.engines.connection import Connection, Cursor
 
+# How far back the report looks unless it is told.
+REPORT_DAYS: Final = 7
 # So many days that they reach back to the first job of any warehouse.
 ALL_DAYS: Final = 36500
 
@@ -51,6 +53,99 @@ class Section:
     name: str
     title: str
     query: str
+
+
+# What klaviyo.failing_entities would say if there were no other failures than those of these days, from the rows of
+# these days alone: to tell of every entity that ever failed whether it was repaired takes minutes where years are kept.
+_FAILING: Final = """
+    with
+
+    recent_jobs as (
+        select account, job_kind, job_id, entity, operation, outcome, created_at_utc
+        from klaviyo.jobs
+        where created_at_utc >= $since_utc
+    ),
+
+    failed as (
+        select
+            e.account,
+            j.entity,
+            e.related_id,
+            count(distinct e.job_kind || ' ' || e.job_id) as failures,
+            max(j.created_at_utc) as failed_utc,
+            max(case when j.operation = 'delete' then j.created_at_utc end) as failed_delete_utc,
+            max(case when j.operation <> 'delete' then j.created_at_utc end) as failed_write_utc
+        from klaviyo_raw.job_errors as e
+        inner join recent_jobs as j using (account, job_kind, job_id)
+        where e.related_id is not null
+        group by e.account, j.entity, e.related_id
+    ),
+
+    succeeded as (
+        select
+            l.account,
+            j.entity,
+            l.related_id,
+            max(case when j.operation = 'delete' then j.created_at_utc end) as deleted_utc,
+            max(j.created_at_utc) as succeeded_utc
+        from recent_jobs as j
+        inner join klaviyo_raw.job_linkages as l using (account, job_kind, job_id)
+        where j.outcome in ('succeeded', 'partly_failed', 'incomplete')
+        group by l.account, j.entity, l.related_id
+    ),
+
+    failing as (
+        select
+            f.account,
+            f.entity,
+            f.related_id,
+            coalesce(nullif(regexp_extract(f.related_id, '^.*?:::.*?:::(.*)$', 1), ''), f.related_id) as external_id,
+            f.failures,
+            f.failed_utc
+        from failed as f
+        left join succeeded as s
+            on s.account = f.account and s.related_id = f.related_id and s.entity = f.entity
+        where
+            (f.failed_delete_utc is not null and (s.deleted_utc is null or s.deleted_utc <= f.failed_delete_utc))
+            or (f.failed_write_utc is not null and (s.succeeded_utc is null or s.succeeded_utc <= f.failed_write_utc))
+    ),
+
+    most as (
+        select *
+        from failing
+        order by failures desc, failed_utc desc, account, entity, related_id
+        limit {limit}
+    ),
+
+    -- Of these few alone: of all that ever failed, texts would not fit into memory.
+    details as (
+        select
+            e.account,
+            j.entity,
+            e.related_id,
+            arg_max(coalesce(e.detail, ''), (j.created_at_utc, e.position)) as detail
+        from klaviyo_raw.job_errors as e
+        inner join recent_jobs as j using (account, job_kind, job_id)
+        where e.related_id in (select m.related_id from most as m)
+        group by e.account, j.entity, e.related_id
+    )
+
+    select
+        m.account,
+        m.entity,
+        m.related_id,
+        m.external_id,
+        m.failures,
+        m.failed_utc,
+        nullif(d.detail, '') as last_detail
+    from most as m
+    left join details as d on d.account = m.account and d.entity = m.entity and d.related_id = m.related_id
+"""
+
+
+def failing_entities(limit: int) -> str:
+    """Return the query for the *limit* resources that failed most since `$since_utc` and are not repaired; no order."""
+    return _FAILING.format(limit=limit)
 
 
 REPORT: Final = (
@@ -132,62 +227,16 @@ REPORT: Final = (
     Section(
         "failing_entities",
         "Failed in the last {days} days and not repaired since",
-        """
-        -- What klaviyo.failing_entities would say if there were no other failures than those of these days, from the
-        -- rows of these days alone: to tell of every entity that ever failed whether it was repaired takes minutes
-        -- where years are kept.
-        with
-
-        recent_jobs as (
-            select account, job_kind, job_id, entity, operation, outcome, created_at_utc
-            from klaviyo.jobs
-            where created_at_utc >= $since_utc
-        ),
-
-        failed as (
-            select
-                e.account,
-                j.entity,
-                e.related_id,
-                count(distinct e.job_kind || ' ' || e.job_id) as failures,
-                max(j.created_at_utc) as failed_utc,
-                max(case when j.operation = 'delete' then j.created_at_utc end) as failed_delete_utc,
-                max(case when j.operation <> 'delete' then j.created_at_utc end) as failed_write_utc,
-                arg_max(coalesce(e.detail, ''), (j.created_at_utc, e.position)) as last_detail
-            from klaviyo_raw.job_errors as e
-            inner join recent_jobs as j using (account, job_kind, job_id)
-            where e.related_id is not null
-            group by e.account, j.entity, e.related_id
-        ),
-
-        succeeded as (
-            select
-                l.account,
-                j.entity,
-                l.related_id,
-                max(case when j.operation = 'delete' then j.created_at_utc end) as deleted_utc,
-                max(j.created_at_utc) as succeeded_utc
-            from recent_jobs as j
-            inner join klaviyo_raw.job_linkages as l using (account, job_kind, job_id)
-            where j.outcome in ('succeeded', 'partly_failed', 'incomplete')
-            group by l.account, j.entity, l.related_id
-        )
-
+        f"""
         select
-            f.account,
-            f.entity,
-            coalesce(nullif(regexp_extract(f.related_id, '^.*?:::.*?:::(.*)$', 1), ''), f.related_id) as id,
-            f.failures,
-            strftime(f.failed_utc, '%Y-%m-%d') as "last on",
-            nullif(f.last_detail, '') as last_detail
-        from failed as f
-        left join succeeded as s
-            on s.account = f.account and s.related_id = f.related_id and s.entity = f.entity
-        where
-            (f.failed_delete_utc is not null and (s.deleted_utc is null or s.deleted_utc <= f.failed_delete_utc))
-            or (f.failed_write_utc is not null and (s.succeeded_utc is null or s.succeeded_utc <= f.failed_write_utc))
-        order by f.failures desc, f.failed_utc desc, f.account, f.entity, f.related_id
-        limit 10
+            account,
+            entity,
+            external_id as id,
+            failures,
+            strftime(failed_utc, '%Y-%m-%d') as "last on",
+            last_detail
+        from ({failing_entities(10)}) as failing
+        order by failures desc, failed_utc desc, account, entity, related_id
         """,
     ),
     Section(

@@ -33,7 +33,7 @@ from klaviyo_jobs.runs.failures import failure_of
 from klaviyo_jobs.runs.replay import Replayed, replay_rejected
 from klaviyo_jobs.runs.signals import Stop, stoppable
 from klaviyo_jobs.runs.steps import Step, tell_step
-from klaviyo_jobs.settings import Settings
+from klaviyo_jobs.settings import Settings, read_check_settings
 from klaviyo_jobs.warehouse.derived import mark_derived
 from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, Connection
 from klaviyo_jobs.warehouse.engines.duckdb_engine import DuckDBFile
@@ -155,9 +155,15 @@ def run(
     if problem := revision_problem(settings.revision, pendulum.now("UTC").date()):
         LOGGER.warning("%s", problem)
     engine = warehouse if isinstance(warehouse, Engine) else DuckDBFile(path_of(warehouse, "warehouse"), memory)
-    file, target = engine.file, settings.copy_path
+    file, target, page = engine.file, settings.copy_path, settings.page_path
     if target is not None:
         engine.refuse("bi_copy")
+    if page is not None:
+        # It brings what a run without a page has no use for.
+        from klaviyo_jobs.monitor.page.html import check_page, make_page
+
+        engine.refuse("report_page")
+        check_page(page)
     if replays:
         engine.refuse("--replay-rejected")
     engine.check_place()
@@ -203,6 +209,16 @@ def run(
             if file is not None and target is not None:
                 enter(Step.PUBLISH)
                 publish(file, target, memory, with_tables=settings.bi_copy_tables)
+            if page is not None:
+                enter(Step.PAGE)
+                with engine.open(read_only=True) as connection:
+                    make_page(
+                        connection,
+                        page,
+                        read_check_settings(),
+                        kinds={kind for _, kind in names},
+                        accounts=settings.labels,
+                    )
             enter(Step.UNLOCK)
     return RunSummary(
         run_id=loaded.run_id,

@@ -24,6 +24,7 @@ class Step(StrEnum):
     CHECKS = "checks"
     LEDGER = "ledger"
     PUBLISH = "publish"
+    PAGE = "page"
     UNLOCK = "unlock"
 
 

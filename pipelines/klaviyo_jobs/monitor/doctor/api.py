@@ -21,18 +21,12 @@ import pendulum
 
 from klaviyo_jobs.api.client import Client, Meter
 from klaviyo_jobs.api.pacing import parse_limit
+from klaviyo_jobs.choices import select_kinds
 from klaviyo_jobs.errors import KeyRefusedError, KlaviyoJobsError, RevisionError, SettingError
 from klaviyo_jobs.model.kinds import JobKind, RateLimit
 from klaviyo_jobs.model.revisions import DEFAULT_REVISION, lifetime_of
 from klaviyo_jobs.monitor.doctor.result import SKEW_SECONDS, Call, Diagnosis, DoctorCheck, failed_check
-from klaviyo_jobs.settings import (
-    DEFAULT_ACCOUNT,
-    NetworkSettings,
-    Settings,
-    check_base_url,
-    resolve_keys,
-    select_kinds,
-)
+from klaviyo_jobs.settings import DEFAULT_ACCOUNT, NetworkSettings, Settings, check_base_url, resolve_keys
 
 # A doctor asks twice and does not wait long.
 _ATTEMPTS: Final = 2

@@ -17,12 +17,12 @@ from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.utils import ResolvedValueTrace, get_resolved_traces
 
+from klaviyo_jobs.choices import DEFAULT_INCLUDE, select_kinds, select_relationships
 from klaviyo_jobs.configuration import exposed_secrets, place_of
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.model.days import zone_of
 from klaviyo_jobs.monitor.doctor.result import DoctorCheck, SettingSource, failed_check, format_setting, masked
 from klaviyo_jobs.settings import (
-    DEFAULT_INCLUDE,
     ENV_PREFIX,
     CheckSettings,
     NetworkSettings,
@@ -33,8 +33,6 @@ from klaviyo_jobs.settings import (
     read_network_settings,
     read_settings,
     resolve_keys,
-    select_kinds,
-    select_relationships,
 )
 
 # Settings that nobody needs to see while they have their defaults.

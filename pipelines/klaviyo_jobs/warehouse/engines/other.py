@@ -37,7 +37,7 @@ class OtherDestination(Engine):
         "bi_copy": "remove the setting; readers open the warehouse itself.",
         "restore": "restore it as its own documentation says.",
         "--replay-rejected": "read them again with --full-refresh, while Klaviyo lists their jobs.",
-        **dict.fromkeys(("check", "report", "explain", "query", "prune", "views"), _IN_SQL),
+        **dict.fromkeys(("check", "report", "report_page", "explain", "query", "prune", "views"), _IN_SQL),
     }
 
     def __init__(self, destination_name: str, destination: Destination[Any, Any]) -> None:

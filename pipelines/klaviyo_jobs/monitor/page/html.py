@@ -1,0 +1,152 @@
+"""
+Put the page together, and put it in its place.
+
+In:     what the views have answered, and a path.
+Out:    one file, replaced as a whole: who opens it in the middle sees the page before or the page after.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import tempfile
+from collections.abc import Collection, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from klaviyo_jobs.errors import SettingError, WarehouseError
+from klaviyo_jobs.monitor.page.contents import dumped, read_contents
+from klaviyo_jobs.settings import CheckSettings
+from klaviyo_jobs.warehouse.engines.connection import Connection
+
+# How far back a page looks unless it is told.
+PAGE_DAYS: Final = 30
+
+_NEEDED: Final = ("altair", "vl_convert")
+_SLOT: Final = re.compile(r"\{\{(\w+)\}\}")
+_VEGA: Final = re.compile(r'<script type="module" id="vega" data-versions="([^"]*)">(.*?)</script>', re.DOTALL)
+
+
+def check_page(path: Path) -> None:
+    """
+    Raise if no page can be written to *path*.
+
+    Raises:
+        SettingError: What draws it is not installed, or *path* is no place for a file.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SettingError(
+            f"the page is drawn with what is not installed: {', '.join(missing)}.",
+            data="nothing was read or written.",
+            next_step='python -m pip install "klaviyo-jobs[report]"',
+        )
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"cannot be written: there is no folder {path.parent}"
+        raise SettingError(
+            f"the page {path} {what}.",
+            data="nothing was read or written.",
+            next_step="name a file in a folder that is there, e.g. page.html.",
+        )
+
+
+def make_page(
+    connection: Connection,
+    path: Path,
+    thresholds: CheckSettings,
+    *,
+    days: int = PAGE_DAYS,
+    kinds: Collection[str],
+    accounts: Collection[str] = (),
+) -> int:
+    """
+    Ask the views, write the page to *path*, and return its bytes.
+
+    Raises:
+        WarehouseError: It cannot be written; what was there stays.
+    """
+    return write_page(path, read_contents(connection, days, thresholds, kinds=kinds, accounts=accounts))
+
+
+def write_page(path: Path, contents: Mapping[str, Any]) -> int:
+    """
+    Write the page of *contents* to *path*, and return its bytes.
+
+    Raises:
+        WarehouseError: It cannot be written; what was there stays.
+    """
+    # Where a page is a link, what it leads to is replaced.
+    path = path.resolve()
+    try:
+        page = render_page(contents, scripts_of(path)).encode()
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(page)
+                # As any new file, and not as a temporary one: others may have to read it.
+                os.fchmod(descriptor, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise WarehouseError(
+            f"the page {path} cannot be written: {error.strerror}.",
+            data="the warehouse is as it should be, and the page as it was.",
+            next_step="see to the folder and its permissions, or name another file.",
+        ) from error
+    return len(page)
+
+
+def render_page(contents: Mapping[str, Any], scripts: tuple[str, str] | None = None) -> str:
+    """
+    Return the page of *contents*.
+
+    Args:
+        scripts: The versions of Vega's scripts, and these, if they are at hand: to put them together takes a second.
+    """
+    from klaviyo_jobs.monitor.page.charts import CHARTS
+
+    versions = _versions()
+    if scripts is None or scripts[0] != versions:
+        import vl_convert
+
+        # Its stub says that it has to be given something to add.
+        bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+        scripts = versions, bundle.replace("</script", "<\\/script")
+    parts = {
+        "css": _file("page.css"),
+        "js": _file("page.js"),
+        "contents": dumped(contents),
+        "charts": dumped([chart.described() for chart in CHARTS]),
+        "versions": versions,
+        "vega": scripts[1],
+    }
+    return _SLOT.sub(lambda slot: parts[slot[1]], _file("page.html"))
+
+
+def scripts_of(path: Path) -> tuple[str, str] | None:
+    """Return the scripts of the page at *path* and their versions; None if there is none of ours."""
+    try:
+        found = _VEGA.search(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+    return (found[1], found[2]) if found else None
+
+
+def _versions() -> str:
+    from importlib.metadata import version
+
+    return f"vl-convert-python {version('vl-convert-python')}"
+
+
+def _file(name: str) -> str:
+    return (files("klaviyo_jobs.monitor.page") / name).read_text(encoding="utf-8").strip()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
