@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -557,11 +557,60 @@ def test_the_report_shows_every_question(reported: Path) -> None:
     assert "account" not in ended.stdout
 
 
+def test_the_report_begins_with_whether_all_is_well(reported: Path) -> None:
+    """In one line, and then the last two weeks in two."""
+    first, _, jobs, share, *_ = command(reported, "report").stdout.splitlines()
+
+    assert re.fullmatch(r"FAIL  \d+ of \d+ checks; first: \w+ of \S+ is .*; all: klaviyo-jobs check", first)
+    assert re.fullmatch(r"jobs finished  [▁▂▃▄▅▆▇█]{14} +\d+ today +\d+ on the busiest day", jobs.rstrip())
+    assert re.fullmatch(r"failed share   [·▁▂▃▄▅▆▇█]{14} .*", share)
+
+
+@pytest.mark.parametrize(
+    ("words", "since", "until"),
+    [
+        (("report", "--days", "3"), timedelta(days=3), timedelta()),
+        (("report", "--html", "page.html"), timedelta(days=30), timedelta()),
+        (("check", "--window", "6h"), timedelta(hours=6), timedelta()),
+        (("query", "select 1 as one"), None, timedelta()),
+        (("explain", "A"), None, timedelta()),
+        (("views",), None, timedelta()),
+        (("publish", "copy.duckdb"), None, timedelta()),
+        (("prune", "--older-than", "60d"), None, timedelta(days=60)),
+        (("demo",), timedelta(), timedelta()),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_json_says_which_window_it_covers(
+    reported: Path, words: tuple[str, ...], since: timedelta | None, until: timedelta
+) -> None:
+    """One object on stdout, from whatever command; null is since ever."""
+    answer = json.loads(command(reported, *words, "--json").stdout)
+    window = {name: text and datetime.fromisoformat(text) for name, text in answer["window"].items()}
+    now = datetime.now(UTC)
+    expected = {"since_utc": None if since is None else now - since, "until_utc": now - until}
+
+    assert len(answer) > 1
+    assert window == {name: at and pytest.approx(at, abs=timedelta(minutes=1)) for name, at in expected.items()}
+
+
+def test_a_restore_says_as_json_until_when_the_copy_knows(reported: Path) -> None:
+    """As the window of what is there again."""
+    command(reported, "publish", "copy.duckdb")
+    (reported / "warehouse.duckdb").unlink()
+    answer = json.loads(command(reported, "restore", "copy.duckdb", "--json").stdout)
+
+    assert (answer["job_count"], Path(answer["warehouse"]).name, answer["kept"]) == (3, "warehouse.duckdb", None)
+    assert answer["window"]["until_utc"][:16] == answer["known_until"].replace(" ", "T")[:16]
+
+
 def test_the_report_as_json(reported: Path) -> None:
     """One object, a list of rows for each question."""
     ended = command(reported, "report", "--json")
 
     report = json.loads(ended.stdout)
+    assert (report["verdict"]["is_well"], len(report["trend"])) == (False, 14)
+    assert "stuck_jobs" in [breach["check"] for breach in report["verdict"]["breaches"]]
     assert [(row["kind"], row["operations"], row["failed_share"]) for row in report["failure_rates"]] == [
         ("item-create", 8, 0.25)
     ]

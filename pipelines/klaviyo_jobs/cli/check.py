@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.console import out, print_json
 from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_of, open_views
 from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.log import LOGGER
@@ -126,7 +125,8 @@ def check_command(
         breach = breach_of(findings, since)
         if as_json:
             exit_code = breach.exit_code if breach else 0
-            print(json.dumps({"exit_code": exit_code, "findings": [asdict(finding) for finding in findings]}))
+            objects = [asdict(finding) for finding in findings]
+            print_json({"exit_code": exit_code, "findings": objects}, since=since, until=now)
         else:
             out.print(render_checklist(render_findings(findings)), soft_wrap=True)
         if breach is not None:

@@ -7,7 +7,10 @@ Out:    text on a terminal as wide as it is; away from one there is no width, an
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import sys
+from typing import Any
 
 from rich.console import Console, RenderableType
 
@@ -27,3 +30,19 @@ def print_tables(*tables: RenderableType) -> None:
         out.print(*tables, width=_NO_WIDTH, crop=False)
     lines = captured.get().splitlines()
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in lines))
+
+
+def print_json(value: dict[str, Any], *, since: dt.datetime | None, until: dt.datetime | None = None) -> None:
+    """
+    Print *value* as one JSON object, with the window that it covers.
+
+    Args:
+        since: When the window begins; None if it covers all that is kept.
+        until: When it ends; now by default.
+    """
+    window = {"since_utc": _utc_text(since), "until_utc": _utc_text(until or dt.datetime.now(dt.UTC))}
+    print(json.dumps({"window": window, **value}, default=str))
+
+
+def _utc_text(at: dt.datetime | None) -> str | None:
+    return None if at is None else f"{at.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from klaviyo_jobs.cli.console import out, print_tables
-from klaviyo_jobs.cli.options import DEMO_WAREHOUSE
+from klaviyo_jobs.cli.console import out, print_json, print_tables
+from klaviyo_jobs.cli.options import DEMO_WAREHOUSE, JsonOption
 from klaviyo_jobs.cli.progress import show_progress
 from klaviyo_jobs.errors import KlaviyoJobsError
 from klaviyo_jobs.log import LOGGER
@@ -45,9 +45,10 @@ def demo_command(
             show_default=False,
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run once against the sandbox, without a key, and show throughput and failure rates."""
-    from klaviyo_jobs.cli.render import render_listings, render_rows, summary_line
+    from klaviyo_jobs.cli.render import render_listings, render_rows, summary_line, summary_object
     from klaviyo_jobs.monitor.report import render_query
     from klaviyo_jobs.places import path_of
     from klaviyo_jobs.runs.run import run
@@ -60,6 +61,9 @@ def demo_command(
     LOGGER.setLevel(logging.WARNING)  # the tables below say it all
     with sandbox_settings(clock or _end_of_week(engine)) as settings, show_progress(settings.progress_seconds) as watch:
         summary = run(settings, engine, watch=watch)
+    if as_json:
+        print_json(summary_object(summary), since=summary.started_at)
+        return
     print_tables(render_listings(summary.outcomes), render_rows(summary))
     with engine.open() as connection:
         print_tables(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import out
+from klaviyo_jobs.cli.console import out, print_json
 from klaviyo_jobs.cli.options import DestinationOption, WarehouseOption
 
 
@@ -26,7 +25,8 @@ def doctor_command(
 
     diagnosis = diagnose(warehouse=warehouse, destination=destination, labels=account)
     if as_json:
-        print(json.dumps(diagnosis.as_object()))
+        at = diagnosis.checked_at
+        print_json(diagnosis.as_object(), since=at, until=at)
     else:
         out.print(render_checklist(render_diagnosis(diagnosis, out.width)), soft_wrap=True)
     raise typer.Exit(diagnosis.exit_code)

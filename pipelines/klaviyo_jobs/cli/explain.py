@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import print_tables
+from klaviyo_jobs.cli.console import print_json, print_tables
 from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_to_read, open_views
 from klaviyo_jobs.errors import SettingError
 
@@ -49,7 +48,7 @@ def explain_command(
         )
     if as_json:
         objects = [{**each.as_object(), "verdict": verdict_of(each)} for each in found]
-        print(json.dumps({"id": identifier, "found": objects}, default=str))
+        print_json({"id": identifier, "found": objects}, since=None)
         return
     for each in found:
         print_tables(_head_of(each), _timeline_of(each), *_errors_of(each))

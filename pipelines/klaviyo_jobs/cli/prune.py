@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import datetime as dt
 from contextlib import nullcontext
 from typing import Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import print_tables
+from klaviyo_jobs.cli.console import print_json, print_tables
 from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_of, naming_way_back
 
 
@@ -42,7 +42,8 @@ def prune_command(
     ):
         counts = prune(connection, age, with_jobs=jobs, is_dry_run=dry_run)
     if as_json:
-        print(json.dumps({"is_dry_run": dry_run, "rows": counts}))
+        until = dt.datetime.now(dt.UTC) - age
+        print_json({"is_dry_run": dry_run, "rows": counts}, since=None, until=until)
         return
     table = plain_table("Rows that would be deleted" if dry_run else "Rows deleted")
     table.add_column("table", no_wrap=True)

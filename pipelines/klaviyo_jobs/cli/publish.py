@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import out
-from klaviyo_jobs.cli.options import WarehouseOption, file_of, naming_way_back
+from klaviyo_jobs.cli.console import out, print_json
+from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, file_of, naming_way_back
 from klaviyo_jobs.errors import SettingError
 
 
@@ -37,6 +38,7 @@ def publish_command(
     wait_lock: Annotated[
         float, typer.Option("--wait-lock", metavar="SECONDS", help="Wait for a run of the warehouse to end.", min=0)
     ] = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """Publish a read-only copy of the warehouse that BI tools may hold open."""
     from klaviyo_jobs.places import path_of
@@ -72,6 +74,9 @@ def publish_command(
             # Its own name, wherever the link leads that stands there.
             lake = path_of(parquet.absolute().parent, "--parquet") / parquet.name
             tables = publish_raw(copy, lake, settings.memory)
+    if as_json:
+        print_json({**asdict(published), "raw": asdict(tables) if tables else None}, since=None)
+        return
     out.print(
         f"{published.path}: {published.size_bytes / 2**20:,.1f} MiB, {len(published.views)} views "
         + ("verified" if published.is_verified else "checked")

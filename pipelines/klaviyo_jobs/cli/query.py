@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from klaviyo_jobs.cli.console import print_tables
+from klaviyo_jobs.cli.console import print_json, print_tables
 from klaviyo_jobs.cli.options import DestinationOption, WarehouseOption, engine_to_read, naming_way_back
 from klaviyo_jobs.errors import SettingError
 
@@ -49,7 +48,7 @@ def query_command(
         columns, rows = _answer(connection, statement)
         if as_json:
             objects = [dict(zip(columns, row, strict=True)) for row in rows]
-            print(json.dumps({"database": engine.place, "rows": objects}, default=str))
+            print_json({"database": engine.place, "rows": objects}, since=None)
         elif as_csv:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(columns)

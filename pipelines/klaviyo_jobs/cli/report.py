@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import datetime as dt
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import out, print_tables
+from klaviyo_jobs.cli.console import out, print_json, print_tables
 from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_to_read, open_views
 from klaviyo_jobs.monitor.report import ALL_DAYS, REPORT_DAYS
 
@@ -35,8 +36,11 @@ def report_command(
 ) -> None:
     """Show freshness, throughput, failure rates, latency, errors, failing resources and stuck jobs."""
     from klaviyo_jobs.choices import select_kinds
+    from klaviyo_jobs.cli.render import render_checklist
+    from klaviyo_jobs.monitor.check import run_checks, verdict_of
     from klaviyo_jobs.monitor.page.html import PAGE_DAYS, check_page, make_page
     from klaviyo_jobs.monitor.report import read_report, render_report
+    from klaviyo_jobs.monitor.trend import read_trend, render_trend, trend_objects
     from klaviyo_jobs.places import path_of
     from klaviyo_jobs.settings import read_check_settings, read_settings
 
@@ -49,14 +53,25 @@ def report_command(
         check_page(page)
     with open_views(engine, settings) as connection:
         if page is not None:
-            size = make_page(
-                connection, page, thresholds, days=days or PAGE_DAYS, kinds=kinds, accounts=settings.labels
-            )
+            days = days or PAGE_DAYS
+            size = make_page(connection, page, thresholds, days=days, kinds=kinds, accounts=settings.labels)
             if as_json:
-                print(json.dumps({"page": str(page), "bytes": size}))
+                print_json({"page": str(page), "size_bytes": size}, since=_since(days))
             else:
                 out.print(f"{page.as_uri()} ({size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
-        elif as_json:
-            print(json.dumps(read_report(connection, days or REPORT_DAYS), default=str))
-        else:
-            print_tables(*render_report(connection, days or REPORT_DAYS))
+            return
+        days = days or REPORT_DAYS
+        findings = run_checks(connection, thresholds, kinds=kinds, accounts=settings.labels)
+        trend = read_trend(connection)
+        if as_json:
+            breaches = [asdict(finding) for finding in findings if finding.is_breached]
+            verdict = {"is_well": not breaches, "check_count": len(findings), "breaches": breaches}
+            report = {"verdict": verdict, "trend": trend_objects(trend), **read_report(connection, days)}
+            print_json(report, since=_since(days))
+            return
+        out.print(render_checklist(verdict_of(findings)), highlight=False, soft_wrap=True)
+        print_tables("", render_trend(trend, out.encoding), "", *render_report(connection, days))
+
+
+def _since(days: int) -> dt.datetime:
+    return dt.datetime.now(dt.UTC) - dt.timedelta(days=days)

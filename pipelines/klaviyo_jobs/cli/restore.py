@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import out
-from klaviyo_jobs.cli.options import WarehouseOption, file_of
+from klaviyo_jobs.cli.console import out, print_json
+from klaviyo_jobs.cli.options import JsonOption, WarehouseOption, file_of
 from klaviyo_jobs.errors import SettingError
 
 
@@ -24,6 +25,7 @@ def restore_command(
     force: Annotated[
         bool, typer.Option("--force", help="Also if the warehouse can be read; it is kept beside.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Put a published copy in the place of a damaged or lost warehouse, and keep the damaged file beside it."""
     from klaviyo_jobs.places import path_of
@@ -44,6 +46,9 @@ def restore_command(
         )
     with FileLock(path, []):
         restored = restore(path, source, settings.memory, force=force)
+    if as_json:
+        print_json(asdict(restored), since=None, until=restored.known_until)
+        return
     lines = [f"{restored.warehouse}: restored from {restored.copy}, {restored.job_count:,} jobs."]
     if restored.kept is not None:
         lines.append(f"The file that was in its place is kept: {restored.kept}.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import datetime as dt
 import logging
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import out, print_tables
+from klaviyo_jobs.cli.console import out, print_json, print_tables
 from klaviyo_jobs.cli.logs import Steps, told_steps
 from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_of, naming_way_back
 from klaviyo_jobs.cli.progress import Progress, may_draw, show_progress
@@ -103,7 +103,7 @@ def _tell(summary: RunSummary, *, as_json: bool) -> None:
     from klaviyo_jobs.cli.render import render_listings, render_rows, summary_counts, summary_line, summary_object
 
     if as_json:
-        print(json.dumps(summary_object(summary)))
+        print_json(summary_object(summary), since=summary.started_at)
     elif out.is_terminal:
         print_tables(render_listings(summary.outcomes), render_rows(summary))
     for job_kind, names in summary.unmodelled.items():
@@ -130,6 +130,7 @@ def _show_plan(
     from klaviyo_jobs.runs.failures import failure_of
     from klaviyo_jobs.runs.plan import least_seconds_of, plan_run
 
+    started_at = dt.datetime.now(dt.UTC)
     listings = build_listings(settings, labels=labels, full_refresh=full_refresh)
     with show_progress(settings.progress_seconds, progress, is_drawn=may_draw(as_json)) as watch:
         outcomes = plan_run(listings, engine, watch=watch)
@@ -138,7 +139,8 @@ def _show_plan(
     seconds = least_seconds_of(outcomes)
     if as_json:
         plan = {"list_calls": list_calls, "detail_calls": detail_calls, "least_seconds": seconds}
-        print(json.dumps({**plan, "listings": [outcome_object(outcome) for outcome in outcomes]}))
+        objects = [outcome_object(outcome) for outcome in outcomes]
+        print_json({**plan, "listings": objects}, since=started_at)
     else:
         print_tables(render_listings(outcomes, is_plan=True))
         limits = sorted({outcome.kind.rate_limit for outcome in outcomes}, key=lambda limit: limit.steady)

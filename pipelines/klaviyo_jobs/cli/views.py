@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from klaviyo_jobs.cli.console import print_tables
-from klaviyo_jobs.cli.options import DestinationOption, WarehouseOption, engine_of, naming_way_back
+from klaviyo_jobs.cli.console import print_json, print_tables
+from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_of, naming_way_back
 
 
 def views_command(
@@ -22,6 +22,7 @@ def views_command(
     is_printed: Annotated[
         bool, typer.Option("--print", help="Print the SQL that makes the views instead; no warehouse is needed.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Apply the SQL views to the warehouse and list them."""
     if is_printed:
@@ -41,6 +42,10 @@ def views_command(
         with engine.changing_tables():
             names = apply_views(connection, **settings.of_views)
         comments = connection.view_comments()
+    if as_json:
+        views = [{"view": f"klaviyo.{name}", "comment": comments.get(name)} for name in names]
+        print_json({"warehouse": engine.place, "views": views}, since=None)
+        return
     table = plain_table(f"Views in {engine.place}")
     table.add_column("view", overflow="fold")
     table.add_column("what it shows")

@@ -117,6 +117,14 @@ def breach_of(findings: list[Finding], since: dt.datetime) -> ThresholdError | N
     )
 
 
+def verdict_of(findings: list[Finding]) -> str:
+    """Return in one line whether all is well."""
+    breached = [finding for finding in findings if finding.is_breached]
+    if not breached:
+        return f"ok    all {len(findings)} checks are within their thresholds"
+    return f"FAIL  {len(breached)} of {len(findings)} checks; first: {describe(breached[0])}; all: klaviyo-jobs check"
+
+
 def describe(finding: Finding) -> str:
     """Return *finding* in one line."""
     of_place = f" of {_place_of(finding)}" if _place_of(finding) else ""

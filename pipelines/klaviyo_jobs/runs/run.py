@@ -59,6 +59,7 @@ class RunSummary:
         outcomes: One for each listing.
         rows: Rows that the run left in each table, those that replaced others included.
         views: The views that were applied.
+        started_at: When it started.
         seconds: From start to end.
         replayed: What reading the rejected records again brought, if it was asked for.
     """
@@ -68,6 +69,7 @@ class RunSummary:
     outcomes: list[ListingOutcome]
     rows: dict[str, int]
     views: list[str]
+    started_at: dt.datetime
     seconds: float
     replayed: Replayed | None = None
 
@@ -226,6 +228,7 @@ def run(
         outcomes=outcomes,
         rows={table.name: loaded.rows.get(table.name, 0) for table in tables_of(listings)},
         views=views,
+        started_at=started_at,
         seconds=time.monotonic() - started,
         replayed=replayed,
     )
