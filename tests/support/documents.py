@@ -22,6 +22,7 @@ from typing import Any, Final
 import typer.main
 
 from klaviyo_jobs.cli import app as cli
+from klaviyo_jobs.cli.examples import EXAMPLES
 from klaviyo_jobs.errors import KlaviyoJobsError, StoppedError
 from klaviyo_jobs.settings import ENV_PREFIX, CheckSettings, NetworkSettings, Settings
 from klaviyo_sandbox.__main__ import _parser
@@ -119,7 +120,7 @@ def render_commands(_: str) -> str:
             options = list(_options_of_parser(_parser()))
         else:
             options = _options_of(command, command.make_context(name, [], parent=parent, resilient_parsing=True))
-        parts.append(_render_command(f"{_COMMAND} {name}", command.help, options))
+        parts.append(_render_command(f"{_COMMAND} {name}", command.help, options, EXAMPLES.get(name, ())))
     return "\n".join(parts)
 
 
@@ -135,10 +136,11 @@ def _options_of_parser(parser: argparse.ArgumentParser) -> Iterator[tuple[str, s
             yield f"{', '.join(action.option_strings)} {value}".strip(), (action.help or "") % vars(action)
 
 
-def _render_command(name: str, text: str, options: Iterable[tuple[str, str]]) -> str:
+def _render_command(name: str, text: str, options: Iterable[tuple[str, str]], examples: tuple[str, ...] = ()) -> str:
     rows = [[f"`{option}`", " ".join(meaning.split())] for option, meaning in options]
     table = f"\n{_render_table(['option', 'meaning'], rows)}" if rows else ""
-    return f"#### `{name}`\n\n{' '.join(text.split())}\n{table}"
+    shown = "".join(["\n```sh\n", *(f"{example}\n" for example in examples), "```\n"]) if examples else ""
+    return f"#### `{name}`\n\n{' '.join(text.split())}\n{shown}{table}"
 
 
 def render_exit_codes(_: str) -> str:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Final, Generic, NamedTuple
 
@@ -58,6 +59,17 @@ class Meter:
     retry_count: int = 0
     throttled_seconds: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _retry: tuple[float, str] = (0.0, "")
+
+    @property
+    def retry(self) -> tuple[float, str]:
+        """In how many seconds the attempt follows that was announced last, and why the one before did not succeed."""
+        at, problem = self._retry
+        return at - time.monotonic(), problem
+
+    def announce_retry(self, seconds: float, problem: str) -> None:
+        """Note that the next attempt follows in *seconds*."""
+        self._retry = time.monotonic() + seconds, problem
 
     def count_request(self, *, is_retry: bool) -> None:
         """Count one request."""
@@ -171,9 +183,9 @@ class Client:
         if not self._is_branch:
             self._sessions.close()
 
-    def limit_of(self, kind: JobKind) -> RateLimit:
-        """Return the rate limit that holds for *kind* now: the announced one, or the default."""
-        return self._budgets[kind.rate_limit].limit
+    def budget_of(self, kind: JobKind) -> Budget:
+        """Return the budget that requests for *kind* are taken from."""
+        return self._budgets[kind.rate_limit]
 
     def fetch(
         self,
@@ -212,15 +224,16 @@ class Client:
             self._ending.check()
             self._raise_known(kind)
             attempt += 1
-            meter.count_request(is_retry=attempt > 1)
+            count = partial(meter.count_request, is_retry=attempt > 1)
             try:
-                received = self._send(url, params, self._budgets[kind.rate_limit], blanks=blanks)
+                received = self._send(url, params, self._budgets[kind.rate_limit], count, blanks=blanks)
                 self._heed_limits(kind, received)
                 return self._read(where, kind, received, decode)
             except FailedAttemptError as failure:
                 wait = self._wait_before_retry(where, kind, attempt, failure)
                 if failure.is_throttled:
                     meter.count_wait(wait)
+                meter.announce_retry(wait, failure.problem)
                 LOGGER.info(
                     "%s/%s %s; attempt %d follows in %.1f s", self.account, where, failure.problem, attempt + 1, wait
                 )
@@ -239,12 +252,15 @@ class Client:
         blanked = self._blanker.blank(content)
         return record if blanked == content else msgspec.Raw(blanked)
 
-    def _send(self, url: str, params: Mapping[str, str] | None, budget: Budget, *, blanks: bool) -> _Received:
+    def _send(
+        self, url: str, params: Mapping[str, str] | None, budget: Budget, count: Callable[[], None], *, blanks: bool
+    ) -> _Received:
         """Send the request once, when the budget has a place for it; FailedAttemptError if no whole answer comes."""
         limit = Deadline()
         seconds = self.network.body_timeout_seconds
         with budget.permit(self._ending.check), self._ending.calls(limit.end), limit.running(seconds):
             sent_at = time.monotonic()
+            count()
             try:
                 with self._sessions.get(url, params) as response:
                     body = read_body(response, self.network.max_body_bytes)

@@ -101,6 +101,47 @@ class Budget:
             self._left.popleft()
         return 0
 
+    def count_in_minute(self) -> int:
+        """Return how many places of the minute are taken."""
+        with self._lock:
+            return self._under_way + len(self._taken_until(time.monotonic()))
+
+    def wait_seconds(self) -> float:
+        """Return how long the next request has to wait for the limit of the minute, or for a pause; 0 if it may go."""
+        now = time.monotonic()
+        with self._lock:
+            taken = self._taken_until(now)
+            wait = self._next_at - now
+            if self._under_way + len(taken) >= self._limit.steady and taken:
+                wait = max(wait, taken[0] - now)
+        return max(wait, 0)
+
+    def seconds_for(self, calls: int, rate: float) -> float:
+        """
+        Return about how long *calls* more requests take.
+
+        Args:
+            rate: How many are answered in a second while the limit of the minute lets them.
+        """
+        now = time.monotonic()
+        with self._lock:
+            taken, under_way, limit = self._taken_until(now), self._under_way, self._limit
+        rate = min(rate, _rate_of(limit))
+        if calls <= 0 or rate * self._minute_seconds <= limit.steady:
+            return max(calls, 0) / rate
+        # Each place of the minute is used again when it is free, and then once in each further minute.
+        minutes, number = divmod(calls - 1, limit.steady)
+        free = limit.steady - under_way - len(taken)
+        seconds = (number + 1) / rate
+        if number >= free:
+            until = [*taken, *[now + self._minute_seconds] * under_way]
+            seconds = max(seconds, until[number - free] - now)
+        return seconds + minutes * self._minute_seconds
+
+    def _taken_until(self, now: float) -> list[float]:
+        """Return when the places are free again whose requests are answered, the first to be free first."""
+        return [at + self._minute_seconds for at in self._answered if at > now - self._minute_seconds]
+
     def wake(self) -> None:
         """Let all that wait for a permit look at once whether they still want it."""
         with self._lock:

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import typer
@@ -25,6 +26,7 @@ from klaviyo_jobs.cli.check import check_command
 from klaviyo_jobs.cli.console import err, out
 from klaviyo_jobs.cli.demo import demo_command
 from klaviyo_jobs.cli.doctor import doctor_command
+from klaviyo_jobs.cli.examples import epilog_of
 from klaviyo_jobs.cli.explain import explain_command
 from klaviyo_jobs.cli.logs import LogFormat, is_logging_json, log_to_stderr
 from klaviyo_jobs.cli.prune import prune_command
@@ -127,22 +129,26 @@ def _options(
     """Keep the history of Klaviyo's bulk jobs in a SQL warehouse."""
 
 
-app.command("run", cls=_LoggedCommand)(run_command)
-app.command("publish", cls=_LoggedCommand)(publish_command)
-app.command("restore", cls=_LoggedCommand)(restore_command)
-app.command("prune", cls=_LoggedCommand)(prune_command)
-app.command("check", cls=_LoggedCommand)(check_command)
-app.command("report", cls=_LoggedCommand)(report_command)
-app.command("explain", cls=_LoggedCommand)(explain_command)
-app.command("query", cls=_LoggedCommand)(query_command)
-app.command("doctor", cls=_LoggedCommand)(doctor_command)
-app.command("views", cls=_LoggedCommand)(views_command)
+def _add(name: str, function: Callable[..., None]) -> None:
+    app.command(name, cls=_LoggedCommand, epilog=epilog_of(name))(function)
+
+
+_add("run", run_command)
+_add("publish", publish_command)
+_add("restore", restore_command)
+_add("prune", prune_command)
+_add("check", check_command)
+_add("report", report_command)
+_add("explain", explain_command)
+_add("query", query_command)
+_add("doctor", doctor_command)
+_add("views", views_command)
 app.command(
     "sandbox",
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(sandbox_command)
-app.command("demo", cls=_LoggedCommand)(demo_command)
+_add("demo", demo_command)
 
 
 def main() -> None:

@@ -24,10 +24,12 @@ _NO_WIDTH = 100_000
 def print_tables(*tables: RenderableType) -> None:
     """Print *tables* so that nothing is cut; of one that is wider than the terminal, the terminal breaks the lines."""
     if out.is_terminal:
-        out.print(*tables, crop=False)
+        for table in tables:
+            out.print(table, crop=False, highlight=False)
         return
     with out.capture() as captured:
-        out.print(*tables, width=_NO_WIDTH, crop=False)
+        for table in tables:
+            out.print(table, width=_NO_WIDTH, crop=False)
     lines = captured.get().splitlines()
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in lines))
 

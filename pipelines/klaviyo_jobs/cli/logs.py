@@ -192,6 +192,14 @@ def current_step() -> str:
     return next((each.step for each in logging.getLogger().handlers if isinstance(each, _StderrHandler)), "")
 
 
+def is_quiet() -> bool:
+    """Return whether nothing is to be written but warnings and errors, and what is asked for as JSON."""
+    return any(
+        isinstance(handler, _StderrHandler) and handler.level >= logging.WARNING
+        for handler in logging.getLogger().handlers
+    )
+
+
 def is_logging_json() -> bool:
     """Return whether the command's log lines are JSON objects, among which nothing else may be written."""
     return any(

@@ -7,8 +7,9 @@ Out:    renderables of rich, text, and objects ready for `json.dumps`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +20,9 @@ from klaviyo_jobs.monitor.report import (
     plain_table,
 )
 from klaviyo_jobs.runs.run import RunSummary
+
+# With its heading, and what follows it, a terminal of 24 lines has room for so many.
+_MOST_LISTINGS: Final = 12
 
 
 def render_checklist(text: str) -> Text:
@@ -68,12 +72,30 @@ def _state(outcome: ListingOutcome) -> str:
 
 
 def render_rows(summary: RunSummary) -> Table:
+    """Draw how many rows each table got."""
     table = plain_table("Rows loaded")
     table.add_column("table", no_wrap=True)
     table.add_column("rows", justify="right")
     for name, count in summary.rows.items():
-        table.add_row(f"klaviyo_raw.{name}", f"{count:,}")
+        if count:
+            table.add_row(f"klaviyo_raw.{name}", f"{count:,}")
     return table
+
+
+def render_news(summary: RunSummary) -> Iterator[Table | str]:
+    """Yield what a run has brought, in so few lines that a terminal of 24 has room for them."""
+    news = [each for each in summary.outcomes if each.changed_count or each.rejected_count or each.error is not None]
+    # What failed comes first, then what brought most.
+    news.sort(key=lambda each: (each.error is None, -each.changed_count))
+    if news:
+        yield render_listings(news[:_MOST_LISTINGS])
+    further = len(news) - _MOST_LISTINGS
+    if further > 0:
+        yield f"and {further:,} more listings with news"
+    if rest := len(summary.outcomes) - len(news):
+        yield f"{rest:,} {'listings' if not news else 'other listings' if rest > 1 else 'other listing'} without news"
+    if news and (rows := [f"{count:,} {name}" for name, count in summary.rows.items() if count]):
+        yield f"rows written: {', '.join(rows)}"
 
 
 def summary_line(summary: RunSummary) -> str:

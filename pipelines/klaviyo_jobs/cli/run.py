@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from klaviyo_jobs.cli.console import out, print_json, print_tables
-from klaviyo_jobs.cli.logs import Steps, told_steps
+from klaviyo_jobs.cli.logs import Steps, is_quiet, told_steps
 from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_of, naming_way_back
 from klaviyo_jobs.cli.progress import Progress, may_draw, show_progress
 from klaviyo_jobs.log import LOGGER, OUTCOME
@@ -100,12 +100,12 @@ def run_command(
 
 def _tell(summary: RunSummary, *, as_json: bool) -> None:
     """Print how the run went."""
-    from klaviyo_jobs.cli.render import render_listings, render_rows, summary_counts, summary_line, summary_object
+    from klaviyo_jobs.cli.render import render_news, summary_counts, summary_line, summary_object
 
     if as_json:
         print_json(summary_object(summary), since=summary.started_at)
-    elif out.is_terminal:
-        print_tables(render_listings(summary.outcomes), render_rows(summary))
+    elif out.is_terminal and not is_quiet():
+        print_tables(*render_news(summary))
     for job_kind, names in summary.unmodelled.items():
         LOGGER.warning("drift: %s has members without a column, kept in `extra`: %s", job_kind, ", ".join(names))
     if (replayed := summary.replayed) is not None:

@@ -120,7 +120,8 @@ class ListingReader:
         self._last: int | None = None
         self._oldest: int | None = None
         self._frontier = None if listing.is_full else known.frontier
-        self.outcome = ListingOutcome(account=listing.client.account, kind=listing.kind)
+        budget = listing.client.budget_of(listing.kind)
+        self.outcome = ListingOutcome(account=listing.client.account, kind=listing.kind, budget=budget)
         self._rest = RestReader(
             listing.client,
             listing.kind,
@@ -179,7 +180,8 @@ class ListingReader:
                 changes = self._changes_on(page)
                 yield changes
                 if not changes and self._is_passed():
-                    return
+                    break
+        self.outcome.listed_share = 1.0
 
     def _is_passed(self) -> bool:
         """Tell whether what lies beyond the page read last can be no news."""
@@ -197,10 +199,11 @@ class ListingReader:
     def _iter_with_details(self) -> Iterator[Batch]:
         """Read details while the listing goes on, a bounded number at once, and keep the order of the listing."""
         under_way: deque[tuple[Change, Future[Rest]]] = deque()
-        threads = min(CONNECTIONS, 1 + int(self._client.limit_of(self._kind).burst * _ANSWER_SECONDS))
+        threads = min(CONNECTIONS, 1 + int(self._client.budget_of(self._kind).limit.burst * _ANSWER_SECONDS))
         with ThreadPoolExecutor(threads, thread_name_prefix=f"details-{self._kind.name}") as pool:
             try:
                 for changes in self._iter_changes():
+                    self.outcome.wanted_count += sum(self._rest.calls_for(change.job) for change in changes)
                     for change in changes:
                         under_way.append((change, pool.submit(self._fetch_rest, change.job)))
                         if len(under_way) > 2 * threads:
@@ -221,6 +224,8 @@ class ListingReader:
         is_whole = len(parsed.jobs) == len(to_parse)
         self._may_conclude_absence &= is_whole
         self._keep_order(parsed.jobs, is_whole=is_whole)
+        if parsed.jobs:
+            self.outcome.listed_share = _lived_share(parsed.jobs[-1])
         # The list may move while it is read, and show a job twice: the last counts.
         jobs = {job.job_id: job for job in parsed.jobs}
         known = self._known.find(list(jobs))
@@ -385,3 +390,11 @@ class ListingReader:
         return row_of_listing(
             self._context, started_at=started_at, finished_at=pendulum.now("UTC"), **self.outcome.columns()
         )
+
+
+def _lived_share(job: Job) -> float | None:
+    """Return which share of its life *job* has behind it: so much of a list, newest first, is read; None if unknown."""
+    if job.expires_at is None or job.expires_at <= job.created_at:
+        return None
+    share = (dt.datetime.now(dt.UTC) - job.created_at) / (job.expires_at - job.created_at)
+    return min(max(share, 0.0), 1.0) or None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from klaviyo_jobs.api.client import Meter
+from klaviyo_jobs.api.pacing import Budget
 from klaviyo_jobs.errors import KlaviyoJobsError
 from klaviyo_jobs.model.kinds import JobKind
 from klaviyo_jobs.model.tables import LISTINGS
@@ -47,6 +48,9 @@ class ListingOutcome(ListingCounts):
     Attributes:
         unmodelled: Names of members that no column models; their values are in the columns `extra`.
         error: What ended it early, or kept it from reading details.
+        budget: What its requests are taken from.
+        listed_share: About how much of its list is read, 0 to 1; None as long as nothing tells.
+        wanted_count: How many details and pages of errors the jobs ask for that were found so far.
     """
 
     account: str
@@ -54,6 +58,19 @@ class ListingOutcome(ListingCounts):
     is_complete: bool = False
     unmodelled: set[str] = field(default_factory=set)
     error: KlaviyoJobsError | None = None
+    budget: Budget | None = None
+    listed_share: float | None = None
+    wanted_count: int = 0
+
+    @property
+    def sent_count(self) -> int:
+        """Requests sent, retries aside; their answers may still be under way, or wait for their turn to be taken."""
+        return self.request_count - self.retry_count
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it is still being read."""
+        return not self.is_complete and self.error is None
 
     @property
     def name(self) -> str:
