@@ -28,6 +28,7 @@ from klaviyo_jobs.cli.demo import demo_command
 from klaviyo_jobs.cli.doctor import doctor_command
 from klaviyo_jobs.cli.examples import epilog_of
 from klaviyo_jobs.cli.explain import explain_command
+from klaviyo_jobs.cli.init import init_command
 from klaviyo_jobs.cli.logs import LogFormat, is_logging_json, log_to_stderr
 from klaviyo_jobs.cli.prune import prune_command
 from klaviyo_jobs.cli.publish import publish_command
@@ -133,6 +134,7 @@ def _add(name: str, function: Callable[..., None]) -> None:
     app.command(name, cls=_LoggedCommand, epilog=epilog_of(name))(function)
 
 
+_add("init", init_command)
 _add("run", run_command)
 _add("publish", publish_command)
 _add("restore", restore_command)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
+    "init": (
+        "klaviyo-jobs init",
+        "klaviyo-jobs init --key-file key.txt --timezone Europe/Berlin --no-check",
+    ),
     "run": (
         "klaviyo-jobs run --dry-run",
         "klaviyo-jobs run --account shop_eu --kind 'item-*'",

@@ -8,9 +8,7 @@ Out:    one file, replaced as a whole: who opens it in the middle sees the page 
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import tempfile
 from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any, Final
 
 from klaviyo_jobs.errors import SettingError, WarehouseError
 from klaviyo_jobs.monitor.page.contents import dumped, read_contents
+from klaviyo_jobs.places import write_whole
 from klaviyo_jobs.settings import CheckSettings
 from klaviyo_jobs.warehouse.engines.connection import Connection
 
@@ -81,16 +80,7 @@ def write_page(path: Path, contents: Mapping[str, Any]) -> int:
     path = path.resolve()
     try:
         page = render_page(contents, scripts_of(path)).encode()
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(page)
-                # As any new file, and not as a temporary one: others may have to read it.
-                os.fchmod(descriptor, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(path, page)
     except OSError as error:
         raise WarehouseError(
             f"the page {path} cannot be written: {error.strerror}.",
@@ -144,9 +134,3 @@ def _versions() -> str:
 
 def _file(name: str) -> str:
     return (files("klaviyo_jobs.monitor.page") / name).read_text(encoding="utf-8").strip()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
