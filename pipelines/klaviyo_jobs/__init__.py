@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from klaviyo_jobs.errors import KlaviyoJobsError
 
 if TYPE_CHECKING:
+    from klaviyo_jobs.extract.outcomes import ListingOutcome
     from klaviyo_jobs.extract.source import klaviyo_jobs
 
 __version__ = "0.1.0"
 
-__all__ = ["KlaviyoJobsError", "__version__", "klaviyo_jobs"]
+__all__ = ["KlaviyoJobsError", "ListingOutcome", "__version__", "klaviyo_jobs"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +21,10 @@ def __getattr__(name: str) -> Any:
         from klaviyo_jobs.extract.source import klaviyo_jobs
 
         return klaviyo_jobs
+    if name == "ListingOutcome":
+        from klaviyo_jobs.extract.outcomes import ListingOutcome
+
+        return ListingOutcome
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
