@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from support.documents import DOCS, PARTS, README, REFRESH, generated_parts, render_demo, table_below, text_of
+from support.documents import (
+    DOCS,
+    PARTS,
+    README,
+    REFRESH,
+    generated_parts,
+    render_data,
+    render_demo,
+    table_below,
+    text_of,
+)
 
 
 def test_the_demo_prints_what_the_readme_shows(demo: tuple[Path, str]) -> None:
@@ -16,7 +26,14 @@ def test_the_demo_prints_what_the_readme_shows(demo: tuple[Path, str]) -> None:
     assert generated_parts()["demo"] == render_demo("", output), f"refresh it with: {REFRESH}"
 
 
-@pytest.mark.parametrize("name", [name for name in PARTS if name != "demo"])
+def test_the_dictionary_is_that_of_the_demo(demo: tuple[Path, str]) -> None:
+    """Its tables, views, columns and comments, and what the queries answer there."""
+    warehouse, _ = demo
+
+    assert generated_parts()["dictionary"] == render_data("", warehouse), f"refresh it with: {REFRESH}"
+
+
+@pytest.mark.parametrize("name", [name for name in PARTS if name not in ("demo", "dictionary")])
 def test_a_generated_part_is_fresh(name: str) -> None:
     """Commands, exit codes and settings of the documents are those of the program."""
     present = generated_parts()[name]

@@ -26,6 +26,7 @@ from klaviyo_jobs.cli.examples import EXAMPLES
 from klaviyo_jobs.errors import KlaviyoJobsError, StoppedError
 from klaviyo_jobs.settings import ENV_PREFIX, CheckSettings, NetworkSettings, Settings
 from klaviyo_sandbox.__main__ import _parser
+from support.dictionary import render_dictionary
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
@@ -106,6 +107,15 @@ def render_demo(_: str, output: str | None = None) -> str:
         output = varying.sub(shown, output)
     lines = [line.rstrip() for line in output.strip().splitlines()]
     return "\n".join(["```text", *lines, "```"]) + "\n"
+
+
+def render_data(_: str, warehouse: Path | None = None) -> str:
+    """Show every table and view of the demo's warehouse."""
+    if warehouse is not None:
+        return render_dictionary(warehouse)
+    with tempfile.TemporaryDirectory() as folder:
+        run_demo(Path(folder))
+        return render_dictionary(Path(folder, "demo.duckdb"))
 
 
 def render_commands(_: str) -> str:
@@ -198,6 +208,7 @@ def _render_table(heading: list[str], rows: list[list[str]]) -> str:
 # Each function gets what the document has now and returns what it should have.
 PARTS: Final[dict[str, Callable[[str], str]]] = {
     "demo": render_demo,
+    "dictionary": render_data,
     "commands": render_commands,
     "exit codes": render_exit_codes,
     "settings": render_settings,
