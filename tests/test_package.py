@@ -129,7 +129,7 @@ def test_missing_views_are_named_with_both_places(tmp_path: Path) -> None:
 
 def test_the_public_names_are_few_and_there() -> None:
     """What others import is what `__all__` lists."""
-    assert sorted(klaviyo_jobs.__all__) == ["KlaviyoJobsError", "__version__", "klaviyo_jobs"]
+    assert sorted(klaviyo_jobs.__all__) == ["KlaviyoJobsError", "ListingOutcome", "__version__", "klaviyo_jobs"]
     assert all(hasattr(klaviyo_jobs, name) for name in klaviyo_jobs.__all__)
     assert all(hasattr(klaviyo_sandbox, name) for name in klaviyo_sandbox.__all__)
 

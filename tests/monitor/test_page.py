@@ -51,10 +51,10 @@ def shown(shop: Warehouse) -> dict[str, Any]:
     return contents_of(shop)
 
 
-def contents_of(warehouse: Warehouse, days: int = 30) -> dict[str, Any]:
+def contents_of(warehouse: Warehouse, days: int = 30, **options: Any) -> dict[str, Any]:
     """What the page shows of *warehouse*."""
     with DuckDBFile(warehouse.path).open(read_only=True) as connection:
-        return read_contents(connection, days, CheckSettings(), kinds=DEFAULT_KINDS)
+        return read_contents(connection, days, CheckSettings(), kinds=DEFAULT_KINDS, **options)
 
 
 def rows_of(shown: dict[str, Any], name: str, *columns: str) -> list[tuple[Any, ...]]:
@@ -191,13 +191,10 @@ def test_no_day_before_those_asked_for_is_shown(shop: Warehouse, shown: dict[str
     assert len(few["throughput"]["rows"]) < len(shown["throughput"]["rows"])
 
 
-def test_days_that_do_not_fit_are_left_out_and_this_is_said(
-    shop: Warehouse, shown: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_days_that_do_not_fit_are_left_out_and_this_is_said(shop: Warehouse, shown: dict[str, Any]) -> None:
     """The oldest go first; what is shown of the others stays whole."""
     room = len(dumped(shown)) * 2 // 3
-    monkeypatch.setattr(contents_module, "MAX_BYTES", room)
-    less = contents_of(shop)
+    less = contents_of(shop, max_bytes=room)
     kept = [row for row in rows_of(shown, "rates", "day", "job_kind", "account") if row[0] >= less["since"]]
 
     assert len(dumped(less)) <= room

@@ -23,6 +23,7 @@ import typer.main
 
 from klaviyo_jobs.cli import app as cli
 from klaviyo_jobs.cli.examples import EXAMPLES
+from klaviyo_jobs.cli.schedule import systemd_service, systemd_timer
 from klaviyo_jobs.errors import KlaviyoJobsError, StoppedError
 from klaviyo_jobs.settings import ENV_PREFIX, CheckSettings, NetworkSettings, Settings
 from klaviyo_sandbox.__main__ import _parser
@@ -31,6 +32,7 @@ from support.dictionary import render_dictionary
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
 DOCS: Final = ROOT / "docs"
+DEPLOY: Final = ROOT / "deploy"
 # All that a user reads in order; docs/bi.md has tests of its own, as its examples need other programs.
 MANUAL: Final = (README, *sorted(page for page in DOCS.glob("*.md") if page.name != "bi.md"))
 REFRESH: Final = "make docs"
@@ -220,8 +222,19 @@ def generated_parts() -> dict[str, str]:
     return {name: text for page in MANUAL for name, text in _PART.findall(text_of(page))}
 
 
+def deployed_units() -> dict[str, str]:
+    """Return the units of systemd in deploy/, as `klaviyo-jobs init` prints them for the folder that deploy/ speaks of."""
+    folder = Path("/srv/klaviyo")
+    return {
+        "klaviyo-jobs.service": systemd_service([str(folder / ".venv/bin/klaviyo-jobs")], folder),
+        "klaviyo-jobs.timer": systemd_timer(),
+    }
+
+
 def refresh() -> None:
     """Write the generated parts of the documents anew."""
+    for name, text in deployed_units().items():
+        (DEPLOY / name).write_text(text, encoding="utf-8")
     for page in MANUAL:
         text = _PART.sub(lambda found: f"{found[1]} -->\n{PARTS[found[1]](found[2])}", text_of(page))
         page.write_text(text, encoding="utf-8")

@@ -210,14 +210,16 @@ def read_contents(
     *,
     kinds: Collection[str],
     accounts: Collection[str] = (),
+    max_bytes: int = MAX_BYTES,
 ) -> dict[str, Any]:
     """
     Return all that the page shows, ready for JSON; times are UTC, days those of the reporting zone.
 
     Args:
-        days: How many days to show, today among them; fewer are shown if the rows do not fit into `MAX_BYTES`.
+        days: How many days to show, today among them; fewer are shown if the rows do not fit.
         kinds: Which `check` looks at.
         accounts: Which `check` looks at; those that the warehouse knows by default.
+        max_bytes: How long the rows may be as JSON.
     """
     [(zone,)] = connection.execute("select reporting_timezone from klaviyo.reporting_settings").fetchall()
     now = pendulum.now("UTC")
@@ -242,7 +244,7 @@ def read_contents(
         "failing": _table(connection, _FAILING, {"since_utc": since_utc}),
     }
     contents["events"] = _events(connection, contents["failing"], since_utc)
-    return contents | _fitting(datasets, since, today, MAX_BYTES - len(dumped(contents)))
+    return contents | _fitting(datasets, since, today, max_bytes - len(dumped(contents)))
 
 
 def dumped(value: Any) -> str:
