@@ -11,9 +11,12 @@ import pytest
 
 from engines.data import assert_same
 from engines.test_contract import ENGINES, Loads, exported, place_called
+from klaviyo_jobs.model.kinds import KINDS
 from klaviyo_jobs.monitor.check import run_checks
 from klaviyo_jobs.monitor.measures import Finding
+from klaviyo_jobs.monitor.page.contents import read_contents
 from klaviyo_jobs.monitor.report import read_report
+from klaviyo_jobs.monitor.trend import read_trend
 from klaviyo_jobs.settings import CheckSettings
 from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from klaviyo_jobs.warehouse.views import LAYERS, apply_views, find_sql
@@ -125,6 +128,24 @@ def test_the_report_says_what_it_says_of_duckdb(told: tuple[Loads, Warehouse]) -
             [tuple(value for column, value in row.items() if column not in moving) for row in there[name]],
             [tuple(value for column, value in row.items() if column not in moving) for row in rows],
         )
+
+
+def test_the_page_shows_what_it_shows_of_duckdb(told: tuple[Loads, Warehouse]) -> None:
+    """Every dataset of it, and the trend at the head of the report: row by row."""
+    load, native_warehouse = told
+    with load.place.engine().open(read_only=True) as connection:
+        there = read_contents(connection, 30, CheckSettings(), kinds=KINDS), read_trend(connection)
+    with duckdb.connect(str(native_warehouse.path), read_only=True) as native:
+        ours = (
+            read_contents(DuckDBConnection(native), 30, CheckSettings(), kinds=KINDS),
+            read_trend(DuckDBConnection(native)),
+        )
+    # Ages, in words, and the moment itself.
+    for contents, _ in (there, ours):
+        del contents["made_at"], contents["checks"]
+
+    assert len(ours[0]["errors"]["rows"]) > 10
+    assert there == ours
 
 
 def test_tables_and_views_say_what_they_are(told: tuple[Loads, Warehouse]) -> None:

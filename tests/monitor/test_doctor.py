@@ -141,6 +141,7 @@ def test_json_is_one_object_with_stable_keys(sandbox: Sandbox, tmp_path: Path) -
     assert ended.returncode == 0
     diagnosis = json.loads(ended.stdout)
     assert pendulum.parse(diagnosis.pop("checked_at"))
+    assert diagnosis.pop("window").keys() == {"since_utc", "until_utc"}
     assert diagnosis.pop("versions").keys() == {"klaviyo-jobs", "dlt", "duckdb", "pyarrow", "python"}
     checks = diagnosis.pop("checks")
     assert [check["name"] for check in checks] == [
