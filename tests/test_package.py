@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -85,6 +86,17 @@ def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
 
     assert tops == {"klaviyo_jobs", "klaviyo_sandbox", f"klaviyo_jobs-{klaviyo_jobs.__version__}.dist-info"}
     assert not any("secret" in name or name.endswith((".duckdb", ".pyc")) for name in zipfile.ZipFile(wheel).namelist())
+
+
+def test_what_is_shown_of_it_has_no_link_that_leads_nowhere(wheel: Path) -> None:
+    """The README without links into a repository that is not beside it; the files are named."""
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith("METADATA")]
+        shown = archive.read(name).decode()
+
+    assert "Description-Content-Type: text/markdown" in shown
+    assert re.findall(r"\]\((?!https://|#)[^)]*\)", shown) == []
+    assert "the page (docs/running.md#the-page)" in shown
 
 
 def test_the_installed_package_finds_its_own_views(installed: Path, tmp_path: Path) -> None:

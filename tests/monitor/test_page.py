@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,7 @@ from klaviyo_jobs.settings import CheckSettings
 from klaviyo_jobs.warehouse.engines.duckdb_engine import DuckDBFile
 from klaviyo_sandbox import Job, JobError, Sandbox
 from support.loads import Load, Warehouse
-from support.processes import command, settings
+from support.processes import ENVIRONMENT, command, settings, started
 
 # What is no text of a page: it would end the script that it stands in, or begin another.
 HOSTILE = "</script><script>document.title='owned'</script><!--"
@@ -356,6 +357,25 @@ def test_each_run_writes_the_page_that_the_settings_name(sandbox: Sandbox, tmp_p
     assert {row[1] for row in before["freshness"]["rows"]} == {"item-update"}
     assert {row[1] for row in after["freshness"]["rows"]} == set(DEFAULT_KINDS)
     assert sandbox.key not in page
+
+
+def test_a_run_that_is_killed_while_it_writes_the_page_leaves_a_whole_one(sandbox: Sandbox, tmp_path: Path) -> None:
+    """What it has loaded is loaded, and the next run writes the page anew."""
+    environment = {**settings(sandbox), "SOURCES__KLAVIYO_JOBS__REPORT_PAGE": "page.html"}
+    command(tmp_path, "run", "--kind", "item-update", **environment)
+    before = (tmp_path / "page.html").read_bytes()
+    with started(tmp_path, "run", "--verbose", environment={**ENVIRONMENT, **environment}) as killed:
+        killed.wait_for_log("step page")
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    after = (tmp_path / "page.html").read_text()
+    ended = command(tmp_path, "run", **environment)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert (after[:15], after[-8:]) == ("<!doctype html>", "\n</html>")
+    assert ended.returncode == 0, ended.stderr
+    assert "0 new or changed" in ended.stderr
+    assert (tmp_path / "page.html").read_bytes() != before
 
 
 def test_a_run_whose_page_has_no_place_reads_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
