@@ -65,7 +65,7 @@ where job_kind = 'item-create' and day between '2026-11-18' and '2026-11-20' ord
     "job_backlog_hourly": (
         "When were most jobs of the account in progress?",
         """select hour_utc, max(account_most_in_progress) as jobs from klaviyo.job_backlog_hourly
-group by hour_utc order by jobs desc, hour_utc limit 3""",
+where hour_utc < '2026-11-20 12:00' group by hour_utc order by jobs desc, hour_utc limit 3""",
     ),
     "error_ranking": (
         "Which errors are the most frequent?",
