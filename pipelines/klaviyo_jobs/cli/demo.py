@@ -63,6 +63,8 @@ def demo_command(
         summary = run(settings, engine, watch=watch)
     if as_json:
         print_json(summary_object(summary), since=summary.started_at)
+        if summary.error is not None:
+            raise summary.error
         return
     print_tables(render_listings(summary.outcomes), render_rows(summary))
     with engine.open() as connection:

@@ -110,7 +110,7 @@ class Drawing:
         self._began_at = time.monotonic()
 
     def render(self) -> RenderableType:
-        """Return the drawing of this moment; it has at most a line for each listing under way, and six more."""
+        """Return the drawing of this moment; 24 lines have room for it, however many listings there are."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
