@@ -11,7 +11,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+import tomllib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -111,6 +112,11 @@ def place_of(name: str) -> Place | None:
             if provider.get_value(name, object, "", *SECTIONS[:depth])[0] is not None:
                 return Place(_file_of(provider, name, SECTIONS[:depth]), name)
     return None
+
+
+def file_with(name: str, sections: Sequence[str], provider: str) -> Path | None:
+    """Return the file in which dlt's *provider*, by its name, has found *name*; None if that reads no files."""
+    return next((_file_of(each, name, sections) for each in _files() if each.name == provider), None)
 
 
 def own_value(name: str) -> Any:
@@ -216,11 +222,18 @@ def _paths_of(provider: SettingsTomlProvider) -> list[Path]:
     return [Path(location).absolute() for location in provider.present_locations]
 
 
-def _file_of(provider: SettingsTomlProvider, name: str, sections: tuple[str, ...]) -> Path:
+def _file_of(provider: SettingsTomlProvider, name: str, sections: Sequence[str]) -> Path:
     """Return which file of *provider* has *name* in *sections*: what is nearer to the project comes first."""
-    is_global = str(provider.get_value_location(name, None, *sections)).startswith("global:")
     paths = _paths_of(provider) or [Path(RunContext(None).settings_dir, CONFIG_FILE).absolute()]
-    return paths[-1 if is_global else 0]
+    return next((path for path in paths if _holds(path, (*sections, name))), paths[0])
+
+
+def _holds(file: Path, names: Iterable[str]) -> bool:
+    """Tell whether *file* has a value at the end of these *names*."""
+    found: Any = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    for name in names:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found is not None
 
 
 def _line_of(file: Path, name: str) -> int | None:

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import dlt
 from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.utils import ResolvedValueTrace, get_resolved_traces
 
 from klaviyo_jobs.choices import DEFAULT_INCLUDE, select_kinds, select_relationships
-from klaviyo_jobs.configuration import exposed_secrets, place_of
+from klaviyo_jobs.configuration import exposed_secrets, file_with, place_of
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.model.days import zone_of
 from klaviyo_jobs.monitor.doctor.result import DoctorCheck, SettingSource, failed_check, format_setting, masked
@@ -62,14 +61,13 @@ def _origin_of(name: str, value: Any, is_secret: bool, trace: ResolvedValueTrace
     if trace is None or (name == "destination" and place_of(name) is None):
         return SettingSource(name, value, is_secret, "default")
     source = _SOURCES.get(trace.provider_name, trace.provider_name)
-    location: str | None = trace.provider_location
     if source == "environment":
         location = EnvironProvider.get_key_name(trace.key, *trace.sections)
-    elif location in ("secrets.toml", "config.toml"):
-        location = str(Path(dlt.current.run_context().settings_dir, location))
-    elif location and location.startswith("global:"):
-        location = str(Path(dlt.current.run_context().global_dir, location.removeprefix("global:")))
-    return SettingSource(name, value, is_secret, source, location or None)
+        return SettingSource(name, value, is_secret, source, location)
+    file = file_with(trace.key, trace.sections, trace.provider_name)
+    if file is not None and file.is_relative_to(Path.cwd()):
+        file = file.relative_to(Path.cwd())
+    return SettingSource(name, value, is_secret, source, str(file) if file else None)
 
 
 def _origin_of_key(label: str, trace: ResolvedValueTrace | None) -> SettingSource:

@@ -110,14 +110,14 @@ class MergeByJob(SqlMergeFollowupJob):
         staging_root_table_name: str,
         primary_keys: Sequence[str],
         merge_keys: Sequence[str],
-        for_delete: bool,
-        source_filter: str | None = None,
+        *others: Any,
+        **more: Any,
     ) -> list[str]:
-        """Return dlt's conditions, on distinct keys."""
+        """Return dlt's conditions, on distinct keys; its versions differ in what else they hand over."""
         if merge_keys:
             staging_root_table_name = f"(SELECT DISTINCT {', '.join(merge_keys)} FROM {staging_root_table_name})"
         clauses: list[str] = super().gen_key_table_clauses(
-            root_table_name, staging_root_table_name, primary_keys, merge_keys, for_delete, source_filter
+            root_table_name, staging_root_table_name, primary_keys, merge_keys, *others, **more
         )
         return clauses
 
