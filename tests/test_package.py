@@ -6,15 +6,20 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import klaviyo_jobs
 import klaviyo_sandbox
 from klaviyo_jobs.errors import WarehouseError
 from klaviyo_jobs.warehouse.views import find_sql
+from klaviyo_sandbox import Sandbox
+from support.loads import NOW
+from support.processes import settings
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -45,12 +50,17 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def python(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def info_of(wheel: Path) -> str:
+    """The folder of its metadata."""
+    return "-".join(wheel.name.split("-")[:2]) + ".dist-info"
+
+
+def python(installed: Path, folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python in *folder* with the installed packages in front of all others."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(installed), "NO_COLOR": "1", "COLUMNS": "160"},
+        env={**os.environ, "PYTHONPATH": str(installed), "NO_COLOR": "1", "COLUMNS": "160", **environment},
         capture_output=True,
         text=True,
         timeout=120,
@@ -58,9 +68,27 @@ def python(installed: Path, folder: Path, *arguments: str) -> subprocess.Complet
     )
 
 
-def test_the_wheel_is_named_after_the_project_and_its_version(wheel: Path) -> None:
-    """Pure Python, any platform."""
-    assert wheel.name == f"klaviyo_jobs-{klaviyo_jobs.__version__}-py3-none-any.whl"
+def test_the_wheel_is_named_after_the_project_and_a_version(wheel: Path) -> None:
+    """Pure Python, any platform; the version is a tag's, and the commit where it is not the tagged one."""
+    assert re.fullmatch(r"klaviyo_jobs-\d+\.\d+\.\d+(\+g[0-9a-f]+)?(\.d\d+)?-py3-none-any\.whl", wheel.name)
+
+
+def test_without_a_tag_it_is_the_newest_version_of_the_changelog() -> None:
+    """In both distributions."""
+    [newest, *_] = re.findall(
+        r"^## (\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d$", (REPOSITORY / "CHANGELOG.md").read_text(), re.M
+    )
+    for folder in (REPOSITORY, REPOSITORY / "distributions" / "klaviyo-jobs-source"):
+        settings = tomllib.loads((folder / "pyproject.toml").read_text())
+        assert settings["tool"]["hatch"]["version"]["fallback-version"] == newest
+
+
+def test_the_installed_package_tells_its_version(installed: Path, tmp_path: Path) -> None:
+    """That of the wheel."""
+    [info] = installed.glob("klaviyo_jobs-*.dist-info")
+    ended = python(installed, tmp_path, "-m", "klaviyo_jobs", "--version")
+
+    assert ended.stdout == f"klaviyo-jobs {info.name.removeprefix('klaviyo_jobs-').removesuffix('.dist-info')}\n"
 
 
 def test_the_wheel_holds_every_module_and_every_view(wheel: Path) -> None:
@@ -74,17 +102,17 @@ def test_the_wheel_holds_every_module_and_every_view(wheel: Path) -> None:
     assert "klaviyo_jobs/sql/base/jobs.sql" in names
     assert (modules | views) - names == set()
     assert {"klaviyo_jobs/py.typed", "klaviyo_sandbox/py.typed"} <= names
-    info = f"klaviyo_jobs-{klaviyo_jobs.__version__}.dist-info"
+    info = info_of(wheel)
     assert f"{info}/licenses/LICENSE" in names
     entry_points = zipfile.ZipFile(wheel).read(f"{info}/entry_points.txt").decode()
-    assert "klaviyo-jobs = klaviyo_jobs.cli.app:main" in entry_points
+    assert "klaviyo-jobs = klaviyo_jobs.__main__:main" in entry_points
 
 
 def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
     """No tests, no settings, no data."""
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
 
-    assert tops == {"klaviyo_jobs", "klaviyo_sandbox", f"klaviyo_jobs-{klaviyo_jobs.__version__}.dist-info"}
+    assert tops == {"klaviyo_jobs", "klaviyo_sandbox", info_of(wheel)}
     assert not any("secret" in name or name.endswith((".duckdb", ".pyc")) for name in zipfile.ZipFile(wheel).namelist())
 
 
@@ -144,6 +172,27 @@ def test_the_public_names_are_few_and_there() -> None:
     assert sorted(klaviyo_jobs.__all__) == ["KlaviyoJobsError", "ListingOutcome", "__version__", "klaviyo_jobs"]
     assert all(hasattr(klaviyo_jobs, name) for name in klaviyo_jobs.__all__)
     assert all(hasattr(klaviyo_sandbox, name) for name in klaviyo_sandbox.__all__)
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "aiohttp"])
+def test_the_source_does_without_what_only_the_command_needs(missing: str, tmp_path: Path) -> None:
+    """It loads a kind where Python finds no such package; the command says what to install."""
+    hidden = f"import sys; sys.modules[{missing!r}] = None\n"
+    load = "import dlt, klaviyo_jobs; print(dlt.pipeline('p', destination='duckdb').run(klaviyo_jobs.klaviyo_jobs(kinds=['item-create'])))"
+    with Sandbox("demo", clock=NOW) as sandbox:
+        loaded = python(tmp_path, tmp_path, "-c", hidden + load, **settings(sandbox))
+    refused = python(tmp_path, tmp_path, "-c", hidden + "from klaviyo_jobs.__main__ import main; main()")
+
+    assert loaded.returncode == 0, loaded.stderr
+    with duckdb.connect(str(tmp_path / "p.duckdb"), read_only=True) as connection:
+        assert connection.execute("select count(*) from p_dataset.jobs").fetchone() == (260,)
+    if missing != "aiohttp":  # which the demo and the sandbox need only
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr == (
+            f"klaviyo-jobs: the command needs the package {missing}, which is not installed here.\n"
+            "  Data: nothing was read or written.\n"
+            '  Next: python -m pip install "klaviyo-jobs-source[cli]"\n'
+        )
 
 
 def test_importing_the_source_does_not_import_the_sandbox(tmp_path: Path) -> None:

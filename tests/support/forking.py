@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,10 +44,11 @@ _MODULES: Final = (
     "pluggy",
     "pyarrow.compute",
     "pyarrow.parquet",
-    "pydantic.type_adapter",
     "rich.progress",
     "typer",
 )
+# Others import it where it is installed.
+_IF_INSTALLED: Final = "pydantic.type_adapter"
 # On a machine that is busy with other things, a process that is asked for may take its time.
 _START_SECONDS: Final = 120.0
 
@@ -87,6 +89,8 @@ class ForkServer:
         self._channel, theirs = socket.socketpair()
         # Settings of this machine must not reach it, nor dlt's of this project.
         environment = {name: value for name, value in os.environ.items() if "__" not in name}
+        # Where an old pyarrow brings numpy, that would start threads.
+        environment["OPENBLAS_NUM_THREADS"] = "1"
         self._process = subprocess.Popen(
             [sys.executable, "-m", "support.forking", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
@@ -148,6 +152,8 @@ def _serve(channel: socket.socket) -> None:
     """
     for name in _MODULES:
         importlib.import_module(name)
+    with suppress(ModuleNotFoundError):
+        importlib.import_module(_IF_INSTALLED)
     # Importing DuckDB starts a thread for the connection that nobody uses; a fork would lose the thread.
     duckdb.default_connection().close()
     threads = [Path(path, "comm").read_text().strip() for path in Path("/proc/self/task").glob("*")]

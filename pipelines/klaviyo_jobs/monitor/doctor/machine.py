@@ -10,12 +10,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from packaging.requirements import Requirement
 
+from klaviyo_jobs import DISTRIBUTIONS
 from klaviyo_jobs.errors import SettingError, WarehouseError
 from klaviyo_jobs.memory import MemoryBounds
 from klaviyo_jobs.monitor.doctor.result import FULL_DISK_BYTES, SCANT_DISK_BYTES, DoctorCheck, failed_check
@@ -126,9 +128,9 @@ def check_versions(versions: Mapping[str, str]) -> Iterator[DoctorCheck]:
 
 
 def _requirements() -> list[Requirement]:
-    try:
-        named = [Requirement(text) for text in metadata.requires("klaviyo-jobs") or ()]
-    except metadata.PackageNotFoundError:
-        return []
-    # What an extra wants is for those who have asked for it.
-    return [each for each in named if each.marker is None or each.marker.evaluate({"extra": ""})]
+    for distribution in DISTRIBUTIONS:
+        with suppress(metadata.PackageNotFoundError):
+            named = [Requirement(text) for text in metadata.requires(distribution) or ()]
+            # What an extra wants is for those who have asked for it.
+            return [each for each in named if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return []
