@@ -46,7 +46,6 @@ bench: $(READY) ## Measure a run beside the floor and other tools; BENCH="--only
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 pins: $(READY) ## Pin the newest versions that pyproject.toml allows
-	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate --upgrade --quiet --output-file requirements.txt
 
 clean: ## Remove the virtual environment and caches

@@ -1,7 +1,7 @@
 """
 Run the recipes of docs/bi.md with the tools themselves, each in an environment of its own.
 
-    python tests/bi/run_bi_checks.py FOLDER
+    PYTHONPATH=tests python tests/bi/run_bi_checks.py FOLDER
 
 The environments are made in FOLDER at the first run and used again later. Each recipe answers on a copy published from
 the sandbox's demo, and holds that copy open while another run publishes the next one: the run ends with exit code 0,
@@ -23,7 +23,6 @@ import subprocess
 import sys
 import threading
 import time
-import venv
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ import duckdb
 
 from klaviyo_jobs.model.days import day_of, zone_of
 from klaviyo_sandbox import Fault, Job, Sandbox
+from support.environments import environment_in
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent.parent / "docs" / "bi.md"
@@ -153,11 +153,11 @@ def _install_python(places: Places, name: str, pins: str) -> None:
     folder = places.folder / name
     if _is_made(folder, pins):
         return
-    venv.create(folder, with_pip=True, clear=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    environment_in(folder)
     requirements = folder / "requirements.txt"
     requirements.write_text(pins)
-    pip = (places.python(name), "-m", "pip", "install", "-qq", "--disable-pip-version-check")
-    subprocess.run([*pip, "--no-deps", "--requirement", requirements], check=True)
+    environment_in(folder, ("--no-deps", "--requirement", requirements))
     _set_made(folder, pins)
 
 

@@ -1,7 +1,7 @@
 """
 Run `sdk_check.py` with the official SDK in an environment of its own, against a sandbox started with this Python.
 
-    python tests/contract/run_sdk_check.py FOLDER
+    PYTHONPATH=tests python tests/contract/run_sdk_check.py FOLDER
 
 The environment is made in FOLDER at the first run and used again later.
 """
@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import venv
 from pathlib import Path
+
+from support.environments import environment_in
 
 SDK = "klaviyo-api==25.0.0"
 HERE = Path(__file__).parent
@@ -24,10 +25,7 @@ SANDBOX = (
 
 def main(folder: Path) -> int:
     """The exit code of the check."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", SDK], check=True)
+    python = environment_in(folder, (SDK,))
     # Leaving the block closes the sandbox's stdin, which ends it.
     with subprocess.Popen([sys.executable, *SANDBOX], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sandbox:
         assert sandbox.stdout is not None

@@ -1,10 +1,8 @@
-"""A shop for what is deployed, and the tools that read its files."""
+"""A shop for what is deployed."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,15 +31,3 @@ def environment(shop: Sandbox, tmp_path: Path) -> dict[str, str]:
         "DLT_DATA_DIR": str(tmp_path / "dlt"),
         "DO_NOT_TRACK": "1",
     }
-
-
-def tool(name: str) -> str:
-    """Return the path of a program; a test that needs it is skipped where it is not, unless all have to be there."""
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        message = f"{name} is not installed: tests/deploy/run_deploy_checks.py runs these tests"
-        if os.environ.get("KLAVIYO_JOBS_DEPLOY") == "required":
-            raise FileNotFoundError(message)
-        pytest.skip(message)
-    return found

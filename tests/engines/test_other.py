@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.conftest import engine
 from klaviyo_sandbox import Sandbox
 from support.loads import NOW
+from support.tools import module
 
 COMMAND = str(Path(sys.executable).with_name("klaviyo-jobs"))
 
@@ -21,7 +21,7 @@ COMMAND = str(Path(sys.executable).with_name("klaviyo-jobs"))
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder whose runs load into SQLite."""
-    engine("sqlalchemy")
+    module("sqlalchemy")
     with Sandbox("demo", clock=NOW) as sandbox:
         monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
         monkeypatch.setenv("SOURCES__KLAVIYO_JOBS__API_KEY", sandbox.key)

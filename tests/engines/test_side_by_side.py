@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.conftest import Postgres, engine
+from engines.conftest import Postgres
 from engines.data import assert_same
 from engines.test_contract import compared, exported
 from klaviyo_jobs.errors import LockedError
@@ -20,6 +20,7 @@ from klaviyo_jobs.warehouse.lock import holders_of, lock_of
 from klaviyo_sandbox import Fault, Sandbox
 from support.loads import NOW, Warehouse
 from support.places import InFile, InLake, InPostgres, Place, emptied
+from support.tools import module
 
 COMMAND = str(Path(sys.executable).with_name("klaviyo-jobs"))
 TABLES = ("jobs", "job_errors", "job_linkages", "categories")
@@ -38,7 +39,7 @@ def place(
 ) -> Iterator[Place]:
     """An empty database, or an empty lake whose catalog is there."""
     if request.param == "ducklake":
-        engine("duckdb_extension_ducklake")
+        module("duckdb_extension_ducklake")
     found: Place = InPostgres(postgres.url) if request.param == "postgres" else InLake(postgres.url, tmp_path)
     with emptied(found, monkeypatch):
         yield found
