@@ -333,8 +333,8 @@ def ratios_of(bench: Bench) -> dict[str, float]:
     return ratios
 
 
-def main() -> None:
-    """Measure what is asked for."""
+def make_parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser("bench", description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--scale", type=float, default=1.0, help="jobs of W1, W2 and W5, as a share of those described")
     parser.add_argument("--times", type=int, default=3, help="how often each is run")
@@ -342,7 +342,12 @@ def main() -> None:
     parser.add_argument("--only", default=usual, help=f"which, of {', '.join(PARTS)}; W3 and W4 come with W1")
     parser.add_argument("--json", type=Path, help="where to write the numbers too")
     parser.add_argument("--sdk", type=Path, help="a Python that has klaviyo-api, pyarrow, duckdb, msgspec and urllib3")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    options = make_parser().parse_args()
     print(f"Python {sys.version.split()[0]}, DuckDB {version('duckdb')}, {os.cpu_count()} cores", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Bench(options.times, options.scale, Path(folder))

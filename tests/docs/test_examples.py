@@ -17,7 +17,7 @@ from klaviyo_jobs.cli import app as cli
 from klaviyo_jobs.settings import ENV_PREFIX
 from klaviyo_sandbox import Sandbox
 from klaviyo_sandbox.__main__ import _parser
-from support.documents import ALL_SETTINGS, MANUAL, ROOT, blocks, start
+from support.documents import ALL_SETTINGS, LOADS_POSTGRES, MANUAL, READS_SPARK, ROOT, blocks, start
 from support.loads import NOW
 
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
@@ -92,13 +92,24 @@ for arguments in {commands!r}:
     assert ended.returncode == 0, ended.stderr
 
 
+def test_a_folder_is_set_up_as_they_say(tmp_path: Path) -> None:
+    """With the key in a file; with a terminal tests/cli/test_init.py answers it."""
+    [arguments] = [each for each in klaviyo_commands() if each[0] == "init" and len(each) > 1]
+    (tmp_path / "key.txt").write_text("pk_0123456789\n")
+    ended = start(tmp_path, "-m", "klaviyo_jobs", *arguments)
+
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / ".dlt" / "secrets.toml").exists()
+
+
 def test_the_python_runs(demo: tuple[Path, str], tmp_path: Path) -> None:
     """The Python blocks run one after the other, and those of dlt load the two kinds that each of them names."""
     warehouse, _ = demo
     shutil.copy(warehouse, tmp_path / "demo.duckdb")
+    code = [block for block in blocks("python") if READS_SPARK not in block and LOADS_POSTGRES not in block]
     with Sandbox("demo", clock=NOW) as sandbox:
         environment = {f"{ENV_PREFIX}BASE_URL": sandbox.base_url, f"{ENV_PREFIX}API_KEY": sandbox.key}
-        ended = start(tmp_path, "-c", "\n".join(blocks("python")), **environment)
+        ended = start(tmp_path, "-c", "\n".join(code), **environment)
 
     assert ended.returncode == 0, ended.stderr
     with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
@@ -113,6 +124,18 @@ def test_every_make_target_exists() -> None:
 
     assert named
     assert set(named) - set(targets) == set()
+
+
+def test_every_option_of_the_benchmark_exists(tmp_path: Path) -> None:
+    """Each `make bench BENCH=...` is taken by its parser, and names parts that there are."""
+    options = [
+        shlex.split(text) for text in re.findall(r'^make bench BENCH="([^"]+)"', "\n".join(blocks("sh")), re.MULTILINE)
+    ]
+    program = f"import bench; parser = bench.make_parser(); [bench.PARTS[name] for each in {options!r} for name in parser.parse_args(each).only.split(',')]"
+    ended = start(tmp_path, "-c", program, PYTHONPATH=str(ROOT / "benchmarks"))
+
+    assert len(options) == 2
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_every_setting_in_toml_exists() -> None:

@@ -1,25 +1,29 @@
 """
 Ask every view of a warehouse that was published as Parquet, on a Sail cluster of two workers, and print the answers.
 
-    python sail_reader.py FOLDER STATEMENTS
+    python sail_reader.py FOLDER
 
-FOLDER holds the raw tables, STATEMENTS the views in Spark's dialect. One JSON object on stdout: rows by view, how many
-worker processes answered them, and what became of a query while one of these was killed, and of those after it.
+FOLDER holds `lake`, the raw tables, and `views.sql`, the views in Spark's dialect, which are read as docs/scale.md shows.
+One JSON object on stdout: rows by view, how many worker processes answered them, and what became of a query while one
+of these was killed, and of those after it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 import sys
 import threading
 import time
+from contextlib import redirect_stdout
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from engines.sail_cluster import Cluster, cluster
+from support.documents import READS_SPARK, blocks
 
 WORKERS = 2
 # Of some of the rows each worker reads; long enough to be killed in, by joining each linkage with many numbers.
@@ -31,22 +35,20 @@ SHORT = "select count(*) from klaviyo.jobs"
 _AGAIN_SECONDS = 60.0
 
 
-def main(folder: Path, statements: Path) -> None:
+def main(folder: Path) -> None:
     """Start the cluster, make the tables and the views, read each of these to its end, then kill a worker."""
+    os.chdir(folder)
+    [shown] = (block for block in blocks("python") if READS_SPARK in block)
     with cluster(WORKERS) as running:
         spark = running.spark
-        spark.conf.set("spark.sql.session.timeZone", "UTC")
-        spark.sql("create schema klaviyo_raw")
-        for table in sorted(each for each in folder.iterdir() if each.is_dir()):
-            spark.sql(f"create table klaviyo_raw.{table.name} using parquet location '{table}'")
+        # It shows a view at the end.
+        with redirect_stdout(sys.stderr):
+            exec(shown, {"spark": spark})  # noqa: S102
         answers = {}
-        for statement in statements.read_text(encoding="utf-8").split(";\n\n"):
-            if statement.strip():
-                spark.sql(statement)
-            if view := re.search(r"VIEW klaviyo\.(\w+)", statement):
-                frame = spark.sql(f"select * from klaviyo.{view[1]}")
-                rows = [[plain(value) for value in row] for row in frame.collect()]
-                answers[view[1]] = {"columns": frame.columns, "rows": rows}
+        for view in re.findall(r"VIEW klaviyo\.(\w+)", Path("views.sql").read_text(encoding="utf-8")):
+            frame = spark.sql(f"select * from klaviyo.{view}")
+            rows = [[plain(value) for value in row] for row in frame.collect()]
+            answers[view] = {"columns": frame.columns, "rows": rows}
         count = sum(worker.poll() is None for worker in running.workers)
         json.dump({"answers": answers, "workers": count, "killed": kill_one(running)}, sys.stdout)
 
@@ -87,4 +89,4 @@ def plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(Path(sys.argv[1]))

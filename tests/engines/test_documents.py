@@ -12,10 +12,13 @@ import pytest
 
 from engines.conftest import Postgres
 from klaviyo_sandbox import Sandbox
-from support.documents import ROOT, blocks
+from support.documents import DOCS, LOADS_POSTGRES, ROOT, blocks
 from support.loads import NOW
 from support.places import InPostgres
+from support.processes import settings
+from support.tools import tool
 
+DLT = DOCS / "dlt.md"
 BLOCKS = [text for text in blocks("sh") if "--destination postgres" in text]
 
 
@@ -37,6 +40,28 @@ def test_postgres_holds_rows_after_at_most_three_commands(block: str, postgres: 
         subprocess.run(["sh", "-ec", "\n".join(said)], cwd=tmp_path, env=environment, check=True, timeout=120)
 
     assert len(commands) <= 3
+    assert place.rows("select count(*) from klaviyo.jobs") == [(332,)]
+
+
+def test_a_pipeline_of_your_own_fills_it_and_the_views_follow(postgres: Postgres, tmp_path: Path) -> None:
+    """The code and the commands of docs/dlt.md, one after the other."""
+    place = InPostgres(postgres.url)
+    place.clear()
+    [code] = [block for block in blocks("python", [DLT]) if LOADS_POSTGRES in block]
+    [commands] = [block for block in blocks("sh", [DLT]) if "psql" in block]
+    code = f"import dlt\nfrom klaviyo_jobs import klaviyo_jobs\n{code}"
+    with Sandbox("demo", clock=NOW) as sandbox:
+        environment = {
+            **os.environ,
+            **settings(sandbox),
+            "DESTINATION__POSTGRES__CREDENTIALS": postgres.url,
+            "PATH": os.pathsep.join(
+                [str(Path(sys.executable).parent), str(Path(tool("psql")).parent), os.environ["PATH"]]
+            ),
+        }
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=120)
+        subprocess.run(["sh", "-ec", commands], cwd=tmp_path, env=environment, check=True, timeout=120)
+
     assert place.rows("select count(*) from klaviyo.jobs") == [(332,)]
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from engines.conftest import engine
 from engines.data import assert_same, fill
 from engines.sail_reader import plain
 from klaviyo_jobs.memory import DEFAULT_MEMORY
@@ -19,6 +18,7 @@ from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from klaviyo_jobs.warehouse.lake import publish_raw
 from klaviyo_jobs.warehouse.views import LAYERS, apply_views, find_sql, statements_of_views
 from support.loads import Warehouse
+from support.tools import module
 
 VIEWS = [file.stem for layer in LAYERS for file in sorted((find_sql() / layer).glob("*.sql"))]
 ZONE = "Europe/Berlin"
@@ -30,7 +30,7 @@ MOVING = {("listing_freshness", "age_seconds")}
 def answers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, dict[str, Any]]:
     """A warehouse, and what the cluster answers for each view over its Parquet."""
     for name in ("pysail", "pyspark"):
-        engine(name)
+        module(name)
     folder = tmp_path_factory.mktemp("sail")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
@@ -47,7 +47,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, dict[s
         )
     )
     ended = subprocess.run(
-        [sys.executable, "-m", "engines.sail_reader", folder / "lake", statements],
+        [sys.executable, "-m", "engines.sail_reader", folder],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,

@@ -36,6 +36,9 @@ DEPLOY: Final = ROOT / "deploy"
 # All that a user reads in order; docs/bi.md has tests of its own, as its examples need other programs.
 MANUAL: Final = (README, *sorted(page for page in DOCS.glob("*.md") if page.name != "bi.md"))
 REFRESH: Final = "make docs"
+# Code that needs another engine: tests/engines runs it.
+READS_SPARK: Final = "spark.sql("
+LOADS_POSTGRES: Final = 'destination="postgres"'
 
 ENVIRONMENT: Final = {
     **{name: value for name, value in os.environ.items() if not name.startswith("SOURCES__")},
