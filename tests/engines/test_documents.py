@@ -14,7 +14,7 @@ from engines.conftest import Postgres
 from klaviyo_sandbox import Sandbox
 from support.documents import DOCS, LOADS_POSTGRES, ROOT, blocks
 from support.loads import NOW
-from support.places import InPostgres
+from support.places import InLake, InPostgres, emptied
 from support.processes import settings
 from support.tools import tool
 
@@ -22,25 +22,41 @@ DLT = DOCS / "dlt.md"
 BLOCKS = [text for text in blocks("sh") if "--destination postgres" in text]
 
 
+def run_as_said(block: str, places: dict[str, str], folder: Path) -> None:
+    """Run the commands of *block* with *places* of this machine in the place of what they name, but installations."""
+    for named, place in places.items():
+        block = re.sub(named, place, block)
+    said = [line for line in block.splitlines() if "pip install" not in line]
+    with Sandbox("demo", clock=NOW) as sandbox:
+        environment = {
+            **os.environ,
+            **settings(sandbox),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+        }
+        subprocess.run(["sh", "-ec", "\n".join(said)], cwd=folder, env=environment, check=True, timeout=120)
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda text: text.splitlines()[0][:40])
 def test_postgres_holds_rows_after_at_most_three_commands(block: str, postgres: Postgres, tmp_path: Path) -> None:
     """The address is the server's; what is to be installed is installed already."""
     place = InPostgres(postgres.url)
     place.clear()
-    commands = [line for line in block.splitlines() if line and not line.startswith("#")]
-    said = [re.sub(r"postgresql://[^\"]+", postgres.url, line) for line in commands if "pip install" not in line]
-    with Sandbox("demo", clock=NOW) as sandbox:
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "SOURCES__KLAVIYO_JOBS__API_KEY": sandbox.key,
-            "SOURCES__KLAVIYO_JOBS__BASE_URL": sandbox.base_url,
-            "RUNTIME__DLTHUB_TELEMETRY": "false",
-        }
-        subprocess.run(["sh", "-ec", "\n".join(said)], cwd=tmp_path, env=environment, check=True, timeout=120)
+    run_as_said(block, {r"postgresql://[^\"]+": postgres.url}, tmp_path)
 
-    assert len(commands) <= 3
+    assert len(block.splitlines()) <= 3
     assert place.rows("select count(*) from klaviyo.jobs") == [(332,)]
+
+
+def test_a_lake_holds_rows_after_the_commands(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The catalog is the server's; a folder stands for the bucket."""
+    [block] = [text for text in blocks("sh") if "--destination ducklake" in text]
+    with emptied(InLake(postgres.url, tmp_path, "ducklake"), monkeypatch) as place:
+        run_as_said(block, {r"postgresql://[^\"]+": postgres.url, r"s3://[^\"]+": f"file://{tmp_path}/lake"}, tmp_path)
+
+        assert place.rows("select count(*) from klaviyo.jobs") == [(332,)]
 
 
 def test_a_pipeline_of_your_own_fills_it_and_the_views_follow(postgres: Postgres, tmp_path: Path) -> None:

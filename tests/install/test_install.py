@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -16,12 +17,14 @@ import pytest
 
 from install.conftest import BUILD, PATIENCE_SECONDS, Shelf, run
 from klaviyo_sandbox import Sandbox
-from support.documents import DEMO_CLOCK, DOCS, README, ROOT, blocks, render_demo
+from support.documents import DEMO_CLOCK, DOCS, MANUAL, README, blocks, render_demo
+from support.environments import ROOT, UV
 from support.loads import NOW
 from support.processes import settings
 from support.tools import tool
 
 INSTALLERS = {line.split()[0]: line for line in blocks("sh", [README])[0].splitlines()}
+BI = DOCS / "bi.md"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
@@ -141,7 +144,12 @@ def test_a_tag_gives_both_wheels_its_version(shelf: Shelf, tmp_path: Path) -> No
     left_out = shutil.ignore_patterns(".git", ".venv", "build", "dist", ".*_cache", "__pycache__", ".hypothesis")
     shutil.copytree(ROOT, checkout, ignore=left_out)
     own = {f"GIT_{who}_{what}": "tester@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    environment = shelf.environment | own | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {
+        **shelf.environment,
+        **own,
+        "PIP_CONSTRAINT": str(ROOT / "requirements.txt"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     [release] = [block for block in blocks("sh", [ROOT / "CONTRIBUTING.md"]) if "git tag" in block]
     git = ("git", "-c", "init.defaultBranch=main")
     run(checkout, *git, "init", "--quiet", environment=environment)
@@ -157,6 +165,19 @@ def test_a_tag_gives_both_wheels_its_version(shelf: Shelf, tmp_path: Path) -> No
     run(checkout, "sh", "-ec", release.splitlines()[1], environment=environment)
 
     assert (checkout / "dist" / f"klaviyo_jobs-{tag[0]}+g{commit}-py3-none-any.whl").exists()
+
+
+def test_every_extra_can_be_installed(shelf: Shelf, tmp_path: Path) -> None:
+    """All of them, together; those that documents name are among them."""
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    named = set(re.findall(r"(?:klaviyo-jobs|\.)\[(\w+)\]", "\n".join(page.read_text() for page in (*MANUAL, BI))))
+    environment = {name: value for name, value in shelf.environment.items() if name != "UV_CONSTRAINT"}
+    wanted = f"klaviyo-jobs[{','.join(sorted(extras))}]=={shelf.version}"
+    uv = (*UV, "pip", "install", "--dry-run", "--target", tmp_path)
+    run(tmp_path, *uv, wanted, environment=environment)
+
+    assert named
+    assert named <= extras
 
 
 def test_both_wheels_hold_the_same_modules(shelf: Shelf) -> None:
