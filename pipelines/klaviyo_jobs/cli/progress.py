@@ -122,7 +122,9 @@ class Drawing:
         step = current_step().removeprefix("step ")
         is_reading = any(outcome.is_under_way for outcome in outcomes)
         if not is_reading:
-            return Text.assemble((f"{_STEPS.get(step, 'starting')} ", "bold"), (f"{passed} so far", "dim"))
+            # Before there is a listing, reading is not done: it has not begun.
+            doing = "starting" if step == "extract" and not outcomes else _STEPS.get(step, "starting")
+            return Text.assemble((f"{doing} ", "bold"), (f"{passed} so far", "dim"))
         left = self._forecast.look(outcomes)
         head = Text.assemble(
             ("reading ", "bold"),
