@@ -28,9 +28,9 @@ def path_of(text: str | Path, name: str) -> Path:
     """
     try:
         path = Path(text).expanduser()
-        # What is not there yet is no circle; of one, Python 3.13 returns the path as it is.
+        # What is not there yet is no circle; of one, Python 3.13 and later return the path with its links.
         resolved = path.resolve()
-        if resolved.is_symlink():
+        if any(part.is_symlink() for part in (resolved, *resolved.parents)):
             raise RuntimeError("its links lead in a circle")
     except (RuntimeError, OSError, ValueError) as error:
         raise SettingError(

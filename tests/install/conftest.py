@@ -13,7 +13,7 @@ import pytest
 
 from support.environments import ROOT, UV
 from support.processes import ENVIRONMENT
-from support.tools import tool
+from support.tools import absent, tool
 
 BUILD = (*UV, "build", "--quiet", "--no-build-isolation", "--python", sys.executable)
 # No installation may take longer, on a slow network.
@@ -32,6 +32,9 @@ class Shelf:
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     """Wheels built as a release is, which installers find by their names."""
+    # `make test` has uv, too, but no time for this.
+    if not Path(sys.executable).with_name("pipx").exists():
+        absent("pipx")
     folder = tmp_path_factory.mktemp("wheels")
     for project in (ROOT, ROOT / "distributions" / "klaviyo-jobs-source"):
         subprocess.run([*BUILD, "--wheel", "--out-dir", folder, project], check=True)

@@ -47,7 +47,7 @@ def test_bytes_that_are_no_text_are_a_fault(record: bytes) -> None:
 
 def test_a_value_nested_without_end_is_a_fault() -> None:
     """Nesting deeper than the decoder follows rejects the job, and its neighbours are read."""
-    depth = 100_000
+    depth = 1_000_000
     record = json.dumps(job_object(attributes={"odd": "@"})).encode()
     record = record.replace(b'"@"', b"[" * depth + b"]" * depth)
 

@@ -303,7 +303,7 @@ def test_a_file_is_copied_where_the_kernel_will_not(
 ) -> None:
     """A file system that does not know `copy_file_range` gets the copy byte by byte."""
 
-    def refuse(*_: object) -> int:
+    def refuse(*_: object, **__: object) -> int:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
     add_job(sandbox, "J1")

@@ -200,9 +200,9 @@ def without_member(raw: msgspec.Raw, name: str) -> msgspec.Raw:
     """Return *raw* without the members called *name*, however deep they are; null if that cannot be told."""
     try:
         value = decode_any(raw)
+        return msgspec.Raw(encode(value)) if _drop(value, name) else raw
     except UNDECODABLE:
         return msgspec.Raw(b"null")
-    return msgspec.Raw(encode(value)) if _drop(value, name) else raw
 
 
 def _drop(value: Any, name: str) -> bool:

@@ -108,7 +108,7 @@ SECOND_PAGES: Final[dict[str, tuple[Deed, type[ApiError], str]]] = {
     ),
     # Once a bug: a RecursionError ends the whole run, all accounts and kinds.
     "a deep error": (
-        answer(b'{"errors": [{"detail": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", status="500 Oh"),
+        answer(b'{"errors": [{"detail": ' + DEEP + b"}]}", status="500 Oh"),
         UnavailableError,
         "answered 500|not the API's JSON",
     ),
