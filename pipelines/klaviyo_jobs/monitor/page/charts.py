@@ -23,8 +23,10 @@ _DAY: Final = alt.X(
     axis=alt.Axis(
         labelExpr="utcFormat(toDate(datum.value), length(domain('x')) > 200 ? '%b %Y' : '%b %-d')",
         labelAngle=0,
-        labelOverlap="greedy",
+        # Every second, every fourth: at even distances, whatever their widths.
+        labelOverlap="parity",
         labelSeparation=8,
+        labelPadding=6,
         ticks=False,
     ),
 )
@@ -46,6 +48,8 @@ _CONFIG: Final = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
+    # On the right the label below a narrow last band would be cut, and Nov 30 read as Nov 3.
+    "padding": {"left": 5, "top": 5, "right": 16, "bottom": 5},
     "axis": {
         "labelColor": _TEXT,
         "titleColor": _TEXT,

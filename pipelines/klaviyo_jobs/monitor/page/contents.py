@@ -30,6 +30,8 @@ _MOST_ERRORS: Final = 50
 _MOST_FAILING: Final = 25
 _MOST_EVENTS: Final = 600
 _HOURS_OF_DAYS: Final = 14
+# Of a young warehouse fewer days are shown, but not fewer than Klaviyo lists.
+_LEAST_DAYS: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,9 @@ _NOW: Final = {
     """,
 }
 
+# Ends with the first row that is found: of years, the first that is looked at.
+_OLDER: Final = "select 1 from klaviyo_raw.jobs where created_on < $since_day limit 1"
+
 _FAILING: Final = f"""
     select *
     from ({failing_entities(_MOST_FAILING)}) as failing
@@ -216,24 +221,28 @@ def read_contents(
     Return all that the page shows, ready for JSON; times are UTC, days those of the reporting zone.
 
     Args:
-        days: How many days to show, today among them; fewer are shown if the rows do not fit.
+        days: How many days to show, today among them; fewer are shown if nothing is known of the first, or if the rows
+            do not fit.
         kinds: Which `check` looks at.
         accounts: Which `check` looks at; those that the warehouse knows by default.
         max_bytes: How long the rows may be as JSON.
     """
     [(zone,)] = connection.execute("select reporting_timezone from klaviyo.reporting_settings").fetchall()
     now = pendulum.now("UTC")
-    today = now.in_timezone(zone).date()
-    since = today.subtract(days=days - 1)
+    today: dt.date = now.in_timezone(zone).date()
+    since = today - dt.timedelta(days=days - 1)
     since_utc = _naive(pendulum.datetime(since.year, since.month, since.day, tz=zone))
     findings = run_checks(connection, thresholds, kinds=kinds, accounts=accounts)
     datasets = {each.name: _rows_of(connection, each, since, today) for each in DATASETS}
+    if not connection.execute(_OLDER, {"since_day": since}).fetchall():
+        since = _first_day(datasets, since, today)
+        days = (today - since).days + 1
     contents: dict[str, Any] = {
         "made_at": _plain(now),
         "version": __version__,
         "timezone": zone,
         "hours_of_days": _HOURS_OF_DAYS,
-        "asked_days": days,
+        "wanted_days": days,
         "until": _plain(today),
         "kinds": list(KINDS),
         "thresholds": {"listing_age_seconds": thresholds.max_listing_age_seconds},
@@ -259,6 +268,13 @@ def _rows_of(connection: Connection, dataset: Dataset, since: dt.date, today: dt
     if dataset.name == "hours":
         since = max(since, today - dt.timedelta(days=_HOURS_OF_DAYS - 1))
     return _table(connection, dataset.query, {"since_day": since})
+
+
+def _first_day(datasets: dict[str, Any], since: dt.date, today: dt.date) -> dt.date:
+    """Return the first day that has a row, or the first of the last seven; *since* if that is later."""
+    found = [table["rows"][0][table["columns"].index("day")] for table in datasets.values() if table["rows"]]
+    first = min([dt.date.fromisoformat(day) for day in found], default=today)
+    return max(since, min(first, today - dt.timedelta(days=_LEAST_DAYS - 1)))
 
 
 def _events(connection: Connection, failing: dict[str, Any], since_utc: dt.datetime) -> dict[str, Any]:

@@ -539,7 +539,7 @@ for (const id of ["from", "to"]) {
 }
 element("window").textContent =
   `${contents.since} to ${contents.until}, days of ${contents.timezone}` +
-  (contents.days < contents.asked_days ? `; ${contents.asked_days} days would not fit into a page` : "");
+  (contents.days < contents.wanted_days ? `; ${contents.wanted_days} days would not fit into a page` : "");
 element("made").textContent = `Made ${time(contents.made_at)} UTC by klaviyo-jobs ${contents.version}. Times are UTC.`;
 readAddress();
 now();
