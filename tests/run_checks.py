@@ -26,6 +26,9 @@ TESTS = Path(__file__).parent
 PINS = ROOT / "requirements.txt"
 
 
+OF_LOADS = ("content", "cut_off_loads", "incremental")
+
+
 @dataclass(frozen=True)
 class Environment:
     """What is installed into one, pins by pins; and what pytest runs in it, if anything."""
@@ -46,7 +49,11 @@ CHECKS = {
             "engines",
             # The version of DuckDB that packages have extensions for, and these.
             (_pinned(PINS, TESTS / "engines/engines.txt"), ("--no-deps", *_pinned(TESTS / "engines/lake.txt"))),
-            ("--numprocesses", "2", "--dist", "loadfile", "tests/engines"),
+            # A file at a time, for what its tests share; those that take longest first, so that none is left for the end.
+            (
+                *("--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder"),
+                *("tests/engines/test_contract.py", "tests/engines/test_side_by_side.py", "tests/engines"),
+            ),
         )
     ],
     "deploy": [
@@ -58,7 +65,8 @@ CHECKS = {
         Environment(
             "oldest",
             (_pinned(TESTS / "install/oldest.txt"),),
-            ("--numprocesses", "2", "-m", "not slow", "tests/extract", "tests/runs"),
+            # What reads, merges and is killed in between: here the others' versions matter.
+            ("-m", "not slow", "tests/extract", *(f"tests/runs/test_{name}.py" for name in OF_LOADS)),
         ),
     ],
 }
