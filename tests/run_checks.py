@@ -66,7 +66,12 @@ CHECKS = {
             "oldest",
             (_pinned(TESTS / "install/oldest.txt"),),
             # What reads, merges and is killed in between: here the others' versions matter.
-            ("-m", "not slow", "tests/extract", *(f"tests/runs/test_{name}.py" for name in OF_LOADS)),
+            (
+                "-m",
+                "not slow",
+                "tests/extract/test_in_a_pipeline.py",
+                *(f"tests/runs/test_{name}.py" for name in OF_LOADS),
+            ),
         ),
     ],
 }
