@@ -26,9 +26,6 @@ TESTS = Path(__file__).parent
 PINS = ROOT / "requirements.txt"
 
 
-OF_LOADS = ("content", "cut_off_loads", "incremental")
-
-
 @dataclass(frozen=True)
 class Environment:
     """What is installed into one, pins by pins; and what pytest runs in it, if anything."""
@@ -49,9 +46,10 @@ CHECKS = {
             "engines",
             # The version of DuckDB that packages have extensions for, and these.
             (_pinned(PINS, TESTS / "engines/engines.txt"), ("--no-deps", *_pinned(TESTS / "engines/lake.txt"))),
-            # A file at a time, for what its tests share; those that take longest first, so that none is left for the end.
+            # What `make test` runs on DuckDB is left to it. A file at a time, for what its tests share; those that take
+            # longest first, so that none is left for the end.
             (
-                *("--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder"),
+                *("-k", "not [duckdb", "--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder"),
                 *("tests/engines/test_contract.py", "tests/engines/test_side_by_side.py", "tests/engines"),
             ),
         )
@@ -65,13 +63,8 @@ CHECKS = {
         Environment(
             "oldest",
             (_pinned(TESTS / "install/oldest.txt"),),
-            # What reads, merges and is killed in between: here the others' versions matter.
-            (
-                "-m",
-                "not slow",
-                "tests/extract/test_in_a_pipeline.py",
-                *(f"tests/runs/test_{name}.py" for name in OF_LOADS),
-            ),
+            # What is merged into a warehouse, which rests on others' versions most.
+            ("tests/runs/test_content.py",),
         ),
     ],
 }

@@ -70,7 +70,7 @@ def python(installed: Path, folder: Path, *arguments: str, **environment: str) -
 
 def test_the_wheel_is_named_after_the_project_and_a_version(wheel: Path) -> None:
     """Pure Python, any platform; the version is a tag's, and the commit where it is not the tagged one."""
-    assert re.fullmatch(r"klaviyo_jobs-\d+\.\d+\.\d+(\+g[0-9a-f]+)?(\.d\d+)?-py3-none-any\.whl", wheel.name)
+    assert re.fullmatch(r"klaviyo_jobs-\d+\.\d+\.\d+(\+g[0-9a-f]+)?([+.]d\d+)?-py3-none-any\.whl", wheel.name)
 
 
 def test_without_a_tag_it_is_the_newest_version_of_the_changelog() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-# Imported by klaviyo_jobs.cli and klaviyo_sandbox, and nowhere else: import-linter proves it.
+# Imported by the command, what it draws, and the sandbox, and nowhere else: import-linter proves it.
 ONLY_FOR_THE_COMMAND = frozenset({"typer", "rich", "aiohttp"})
 SHARED = ("classifiers", "keywords", "license", "requires-python", "scripts")
 
