@@ -177,6 +177,23 @@ def test_requests_leave_evenly() -> None:
     assert times[-1] - times[0] < 75 / 50 * 1.3
 
 
+def test_a_stall_on_the_way_overruns_no_second() -> None:
+    """Requests that a stall of 0.3 s holds up arrive in a bunch; those that follow leave room for them."""
+    budget = Budget(RateLimit(75, 10_000))
+    started_at = time.monotonic()
+
+    def send(_: int) -> float:
+        with budget.permit():
+            stalled = 0.7 <= time.monotonic() - started_at < 1.0
+            time.sleep(max(started_at + 1.0 - time.monotonic(), 0) if stalled else 0.01)
+            return time.monotonic()
+
+    with ThreadPoolExecutor(64) as pool:
+        arrivals = list(pool.map(send, range(180)))
+
+    assert max(sum(start <= moment < start + 1 for moment in arrivals) for start in arrivals) <= 75
+
+
 def test_a_place_in_the_minute_is_free_a_minute_after_its_answer() -> None:
     """The fourth request waits for the first one's answer and the window, here of half a second."""
     budget = Budget(RateLimit(1000, 3), minute_seconds=0.5)

@@ -7,7 +7,10 @@ How:    Klaviyo counts in fixed windows of a second and of a minute whose beginn
         The minute: a place in the budget is free again 60 s after its request was *answered*, so that however long
         requests travel no 60 s can see more of them than allowed; this costs one answer's time a minute.
         The second: requests leave evenly, at 95 % of the burst limit or two below it, with at most 2 % of it to
-        catch up after a stall; the rest is for requests that travel unevenly.
+        catch up after a stall; the rest is for requests that travel unevenly. Requests that a stall (a busy machine,
+        a slow proxy) lets arrive in a bunch are more than that, so a place is free again only a second after the
+        latest moment at which its request can have arrived: when it was answered, less the time that the quickest
+        answer took. That costs nothing while answers take the same time, up to a second each.
 Why:    No limiter library gives a place back by the time of the answer, spaces requests, and takes announced limits.
 Source: Klaviyo guide "Rate limits, status codes, and errors"; headers recorded 2026-09-04 describe the one-second
         window: `RateLimit-Limit: 75, 75;w=1, 750;w=60`, `RateLimit-Remaining: 74`, `RateLimit-Reset: 0`.
@@ -15,6 +18,7 @@ Source: Klaviyo guide "Rate limits, status codes, and errors"; headers recorded 
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -26,6 +30,7 @@ from typing import Final
 from klaviyo_jobs.model.kinds import RateLimit
 
 MINUTE_SECONDS: Final = 60.0
+_SECOND: Final = 1.0
 _RATE_SHARE: Final = 0.95
 _SPARE: Final = 2
 _LEAST_RATE_SHARE: Final = 0.6
@@ -56,6 +61,9 @@ class Budget:
         self._next_at = 0.0
         self._under_way = 0
         self._answered: deque[float] = deque()
+        # Of the answers of about the last second, and how long the quickest of all took.
+        self._just_answered: deque[float] = deque()
+        self._quickest = math.inf
         # When the last requests left, a few seconds' worth.
         self._left: deque[float] = deque()
 
@@ -77,12 +85,19 @@ class Budget:
                 check()
                 self._lock.wait(min(wait, _LONGEST_NAP_SECONDS))
             self._under_way += 1
+            sent_at = time.monotonic()
+        is_answered = False
         try:
             yield
+            is_answered = True
         finally:
             with self._lock:
+                now = time.monotonic()
+                if is_answered:
+                    self._quickest = min(self._quickest, now - sent_at)
                 self._under_way -= 1
-                self._answered.append(time.monotonic())
+                self._answered.append(now)
+                self._just_answered.append(now)
                 self._lock.notify()
 
     def _wait_seconds(self, now: float) -> float:
@@ -93,6 +108,12 @@ class Budget:
             return self._answered[0] + self._minute_seconds - now if self._answered else _LONGEST_NAP_SECONDS
         if now < self._next_at:
             return self._next_at - now
+        # Until the first answer nobody knows how long they take.
+        taken_seconds = _SECOND - (self._quickest if self._quickest < _SECOND else 0.0)
+        while self._just_answered and self._just_answered[0] <= now - taken_seconds:
+            self._just_answered.popleft()
+        if self._under_way + len(self._just_answered) >= _most_in_a_second(self._limit):
+            return self._just_answered[0] + taken_seconds - now if self._just_answered else _LONGEST_NAP_SECONDS
         rate = _rate_of(self._limit)
         catch_up = self._limit.burst * _CATCH_UP_SHARE / rate
         self._next_at = max(self._next_at, now - catch_up) + 1 / rate
@@ -178,6 +199,11 @@ class Budget:
 def _rate_of(limit: RateLimit) -> float:
     """Return how many requests leave in a second: evenly, and so few that uneven travel overruns no window."""
     return max(min(limit.burst * _RATE_SHARE, limit.burst - _SPARE), limit.burst * _LEAST_RATE_SHARE)
+
+
+def _most_in_a_second(limit: RateLimit) -> int:
+    """Return how many requests may be under way or have arrived within a second."""
+    return max(limit.burst - _SPARE, math.ceil(_rate_of(limit)))
 
 
 def parse_limit(header: str) -> RateLimit | None:
