@@ -2,7 +2,7 @@
 Where files are, and who else can touch them.
 
 In:     a path as somebody wrote it.
-Out:    the one path of the file; whether others may write or read it; the file, written as a whole.
+Out:    the one path of the file; whether others may write or read it.
 """
 
 from __future__ import annotations
@@ -84,25 +84,3 @@ def others_may_read(path: Path) -> bool:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:
         return False
-
-
-def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
-    """
-    Put *content* in the place of the file at *path*: whoever opens it in the middle has the one before or this one.
-
-    Args:
-        mode: Who may read and write it; as before by default, or as of any new file.
-    """
-    if mode is None:
-        mask = os.umask(0)
-        os.umask(mask)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            os.fchmod(descriptor, mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

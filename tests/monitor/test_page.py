@@ -293,6 +293,14 @@ def test_a_page_is_replaced_as_a_whole(shown: dict[str, Any], tmp_path: Path) ->
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
 
 
+def test_what_a_killed_run_left_beside_the_page_goes_with_the_next(shown: dict[str, Any], tmp_path: Path) -> None:
+    """Half a page that a kill in the middle of writing leaves would stay for ever."""
+    (tmp_path / ".page.html.x1y2z3.new").write_text("half")
+    write_page(tmp_path / "page.html", shown)
+
+    assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
+
+
 def test_where_a_page_is_a_link_its_end_is_written(shown: dict[str, Any], tmp_path: Path) -> None:
     """So that a web server's folder can hold the link."""
     (tmp_path / "data").mkdir()

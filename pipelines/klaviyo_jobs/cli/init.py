@@ -130,7 +130,7 @@ def _keep_key(account: str | None, key_file: Path | None, *, force: bool, is_ask
     """Put the key into the file of secrets; return in words what was done."""
     import tomlkit
 
-    from klaviyo_jobs.places import write_whole
+    from klaviyo_jobs.files import write_whole
 
     document = tomlkit.parse(_SECRETS.read_text(encoding="utf-8")) if _SECRETS.exists() else tomlkit.document()
     section = _section_of(document)
@@ -203,8 +203,8 @@ def _read_key(label: str | None, key_file: Path | None, *, is_asking: bool) -> s
 
 def _keep_config(timezone: str | None, *, is_asking: bool) -> str:
     """Write the file of settings, unless there is one; return in words what was done."""
+    from klaviyo_jobs.files import write_whole
     from klaviyo_jobs.model.days import zone_of
-    from klaviyo_jobs.places import write_whole
 
     if _CONFIG.exists():
         return "is there, and stays as it is"
@@ -222,7 +222,7 @@ def _keep_config(timezone: str | None, *, is_asking: bool) -> str:
 
 def _ignore_secrets() -> str:
     """Let git not take the file of secrets; return in words what was done."""
-    from klaviyo_jobs.places import write_whole
+    from klaviyo_jobs.files import write_whole
 
     before = _IGNORE.read_text(encoding="utf-8") if _IGNORE.exists() else ""
     if any(line.strip() in (str(_SECRETS), f"/{_SECRETS}", ".dlt", ".dlt/", "/.dlt/") for line in before.splitlines()):

@@ -14,21 +14,18 @@ Cost:   that of copying the file, or of sharing its blocks where the file system
 from __future__ import annotations
 
 import errno
-import fcntl
-import glob
 import os
 import re
 import shutil
-import tempfile
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.files import beside, sync, without_leftovers
 from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.tables import JOBS, LISTINGS
 from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, VIEW_SCHEMA, quoted
@@ -62,8 +59,6 @@ _STREAMING: Final = {"SEQ_SCAN", "DUMMY_SCAN", "PROJECTION", "LIMIT", "STREAMING
 _OPERATOR: Final = re.compile(r'"name": "([^"]*)"')
 _ROWS_AT_ONCE: Final = 20_000
 _COPY_BYTES: Final = 1 << 30
-# The end of the names of temporary files.
-_TEMPORARY: Final = ".new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +112,7 @@ def publish(
     memory.check_spill_directory()
     with open_warehouse(warehouse, memory, must_exist=True) as connection:
         connection.execute("checkpoint")
-    with warehouse_errors(target, COPY), _folder_of(target), beside(target) as temporary:
+    with warehouse_errors(target, COPY), without_leftovers(target), beside(target) as temporary:
         copy_file(warehouse, temporary)
         if with_tables:
             _make_tables(temporary, memory)
@@ -304,7 +299,7 @@ def _write_parquet(copy: Path, folder: Path, views: list[str], memory: MemoryBou
     """Write every view to a file of its own in *folder*, and put them in place when all are written."""
     folder.mkdir(parents=True, exist_ok=True)
     targets = [folder / f"{name}.parquet" for name in views]
-    with _folder_of(*targets), ExitStack() as stack:
+    with without_leftovers(*targets), ExitStack() as stack:
         written = {target: stack.enter_context(beside(target)) for target in targets}
         with open_copy(copy, memory) as connection:
             be_frugal(connection)
@@ -342,45 +337,3 @@ def _replace(target: Path, temporary: Path) -> None:
     else:
         temporary.replace(target)
         threading.Thread(target=os.close, args=(old,), name="free-old-copy").start()
-
-
-@contextmanager
-def _folder_of(*targets: Path) -> Iterator[None]:
-    """
-    Take part in a lock of the targets' folder; if nobody else does, delete first what killed publishers left there.
-
-    Where folders cannot be locked, as on NFS, nothing is deleted.
-    """
-    folder = targets[0].parent
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            with suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for target in targets:
-                    for left in folder.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}*"):
-                        left.unlink(missing_ok=True)
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def beside(target: Path) -> Iterator[Path]:
-    """Yield the path of a new temporary file in the folder of *target*; it is gone afterwards unless renamed."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=_TEMPORARY, dir=target.parent)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

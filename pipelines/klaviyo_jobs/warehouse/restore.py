@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from klaviyo_jobs.errors import WarehouseError
+from klaviyo_jobs.files import beside, sync
 from klaviyo_jobs.memory import DEFAULT_MEMORY, MemoryBounds
 from klaviyo_jobs.model.tables import JOBS, LISTINGS
 from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA
 from klaviyo_jobs.warehouse.engines.duckdb import COPY, check_place, open_copy, open_warehouse, warehouse_errors
-from klaviyo_jobs.warehouse.publish import beside, check_copy, copy_file, newest_copy, sync
+from klaviyo_jobs.warehouse.publish import check_copy, copy_file, newest_copy
 
 _UNCHANGED: Final = "the warehouse and the copy are as they were."
 # For so long Klaviyo lists a job.

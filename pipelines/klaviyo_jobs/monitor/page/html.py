@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from klaviyo_jobs.errors import SettingError, WarehouseError
+from klaviyo_jobs.files import write_whole
 from klaviyo_jobs.monitor.page.contents import dumped, read_contents
-from klaviyo_jobs.places import write_whole
 from klaviyo_jobs.settings import CheckSettings
 from klaviyo_jobs.warehouse.engines.connection import Connection
 
