@@ -21,6 +21,7 @@ import pytest
 
 from klaviyo_sandbox import Job, Sandbox, related_id
 from klaviyo_sandbox.limits import RateLimits
+from support.loads import NO_WAIT
 from support.processes import ENVIRONMENT, command, settings
 
 ROWS, COLUMNS = 24, 80
@@ -138,7 +139,7 @@ def test_piped_it_tells_the_same_in_plain_lines(three_minutes: Sandbox, tmp_path
 @pytest.fixture
 def shop() -> Iterator[Sandbox]:
     """A shop with jobs of all thirteen kinds."""
-    with Sandbox("every-kind", clock=dt.datetime.now(dt.UTC)) as sandbox:
+    with Sandbox("every-kind", clock=dt.datetime.now(dt.UTC), limits=NO_WAIT) as sandbox:
         yield sandbox
 
 

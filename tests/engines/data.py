@@ -13,7 +13,7 @@ from klaviyo_jobs.runs.run import run
 from klaviyo_jobs.settings import Settings
 from klaviyo_sandbox import Fault, Sandbox
 from support.jobs import finished, odd, under_way
-from support.loads import DAY, HOUR, Warehouse
+from support.loads import DAY, HOUR, NO_WAIT, Warehouse
 
 
 def fill(path: Path, reporting_timezone: str = "UTC") -> Warehouse:
@@ -25,7 +25,7 @@ def fill(path: Path, reporting_timezone: str = "UTC") -> Warehouse:
     whoever asks the views what is in progress.
     """
     now = dt.datetime.now(dt.UTC)
-    with Sandbox("every-kind", clock=now) as sandbox:
+    with Sandbox("every-kind", clock=now, limits=NO_WAIT) as sandbox:
         shop = sandbox.add_account("shop", "demo")
         accounts = {"default": sandbox.key, "shop": shop.key}
         own: dict[str, Any] = {"kinds": ["all"], "include": ["categories", "items", "lists"]}

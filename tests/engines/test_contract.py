@@ -24,7 +24,7 @@ from klaviyo_jobs.warehouse.ledger import record_ended_runs
 from klaviyo_jobs.warehouse.prune import prune
 from klaviyo_sandbox import Fault, JobError, RawJob, Sandbox, related_id
 from support.jobs import finished, under_way
-from support.loads import HOUR, NOW, Warehouse
+from support.loads import HOUR, NO_WAIT, NOW, Warehouse
 from support.places import InFile, InLake, InPostgres, Place, emptied, put_back_to_contract_1
 from support.tools import module
 
@@ -54,7 +54,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def world() -> Iterator[Sandbox]:
     """All kinds, some jobs under way."""
-    with Sandbox("every-kind", clock=NOW) as sandbox:
+    with Sandbox("every-kind", clock=NOW, limits=NO_WAIT) as sandbox:
         yield sandbox
 
 

@@ -22,7 +22,7 @@ from klaviyo_jobs.warehouse.engines.duckdb import DuckDBConnection
 from klaviyo_jobs.warehouse.views import LAYERS, apply_views, find_sql
 from klaviyo_sandbox import Fault, Sandbox
 from support.jobs import finished, odd, under_way
-from support.loads import DAY, HOUR, Warehouse
+from support.loads import DAY, HOUR, NO_WAIT, Warehouse
 
 VIEWS = [file.stem for layer in LAYERS for file in sorted((find_sql() / layer).glob("*.sql"))]
 # Ages at the moment of the query.
@@ -34,7 +34,7 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Two accounts, three runs, each with something that views tell; and the same rows in DuckDB with its views."""
     folder = tmp_path_factory.mktemp("told")
     now = dt.datetime.now(dt.UTC)
-    with pytest.MonkeyPatch.context() as patch, Sandbox("every-kind", clock=now) as sandbox:
+    with pytest.MonkeyPatch.context() as patch, Sandbox("every-kind", clock=now, limits=NO_WAIT) as sandbox:
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
         patch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
         patch.chdir(folder)

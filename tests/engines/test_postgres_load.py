@@ -14,7 +14,7 @@ from klaviyo_jobs import klaviyo_jobs
 from klaviyo_jobs.model.tables import JOBS, TABLES
 from klaviyo_sandbox import JobError, Sandbox, related_id
 from support.jobs import finished, under_way
-from support.loads import NOW, Load, Warehouse
+from support.loads import NO_WAIT, NOW, Load, Warehouse
 
 KINDS = ["all"]
 INCLUDE = ["categories", "items", "lists", "coupon-codes", "variants"]
@@ -25,7 +25,7 @@ OF_RUNS = {"run_id", "first_seen_at", "last_changed_at", "detail_read_at", "erro
 @pytest.fixture
 def world() -> Iterator[Sandbox]:
     """All kinds, some jobs under way."""
-    with Sandbox("every-kind", clock=NOW) as sandbox:
+    with Sandbox("every-kind", clock=NOW, limits=NO_WAIT) as sandbox:
         yield sandbox
 
 

@@ -11,13 +11,15 @@ import duckdb
 
 from klaviyo_jobs.runs.run import RunSummary, run
 from klaviyo_jobs.settings import Settings
-from klaviyo_sandbox import Sandbox
+from klaviyo_sandbox import RateLimits, Sandbox
 
 NOW = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)
 HOUR = dt.timedelta(hours=1)
 DAY = dt.timedelta(days=1)
 WEEK = dt.timedelta(days=7)
+# For tests that are about other things than waiting: errors of imports may be asked for ten times a second.
+NO_WAIT = RateLimits(narrow=(1000, 60_000), wide=(1000, 60_000), slow=(1000, 60_000), is_enforced=False)
 # Every table but the ledger, to which each run adds.
 _TABLES = ("jobs", "job_errors", "job_linkages", "job_observations", "categories", "rejected_records")
 
