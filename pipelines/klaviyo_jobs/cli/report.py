@@ -38,7 +38,8 @@ def report_command(
     from klaviyo_jobs.choices import select_kinds
     from klaviyo_jobs.cli.render import render_checklist
     from klaviyo_jobs.monitor.check import run_checks, verdict_of
-    from klaviyo_jobs.monitor.page.html import PAGE_DAYS, check_page, make_page
+    from klaviyo_jobs.monitor.page.contents import PAGE_DAYS, read_contents
+    from klaviyo_jobs.monitor.page.html import check_page, write_page
     from klaviyo_jobs.monitor.report import read_report, render_report
     from klaviyo_jobs.monitor.trend import read_trend, render_trend, trend_objects
     from klaviyo_jobs.places import path_of
@@ -51,15 +52,16 @@ def report_command(
     page = path_of(html, "--html") if html is not None else None
     if page is not None:
         check_page(page)
+        days = days or PAGE_DAYS
+        with open_views(engine, settings) as connection:
+            contents = read_contents(connection, days, thresholds, kinds=kinds, accounts=settings.labels)
+        size = write_page(page, contents)
+        if as_json:
+            print_json({"page": str(page), "size_bytes": size}, since=_since(days))
+        else:
+            out.print(f"{page.as_uri()} ({size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
+        return
     with open_views(engine, settings) as connection:
-        if page is not None:
-            days = days or PAGE_DAYS
-            size = make_page(connection, page, thresholds, days=days, kinds=kinds, accounts=settings.labels)
-            if as_json:
-                print_json({"page": str(page), "size_bytes": size}, since=_since(days))
-            else:
-                out.print(f"{page.as_uri()} ({size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
-            return
         days = days or REPORT_DAYS
         findings = run_checks(connection, thresholds, kinds=kinds, accounts=settings.labels)
         trend = read_trend(connection)

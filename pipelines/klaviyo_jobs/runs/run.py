@@ -162,7 +162,8 @@ def run(
         engine.refuse("bi_copy")
     if page is not None:
         # It brings what a run without a page has no use for.
-        from klaviyo_jobs.monitor.page.html import check_page, make_page
+        from klaviyo_jobs.monitor.page.contents import PAGE_DAYS, read_contents
+        from klaviyo_jobs.monitor.page.html import check_page, write_page
 
         engine.refuse("report_page")
         check_page(page)
@@ -214,13 +215,14 @@ def run(
             if page is not None:
                 enter(Step.PAGE)
                 with engine.open(read_only=True) as connection:
-                    make_page(
+                    contents = read_contents(
                         connection,
-                        page,
+                        PAGE_DAYS,
                         read_check_settings(),
                         kinds={kind for _, kind in names},
                         accounts=settings.labels,
                     )
+                write_page(page, contents)
             enter(Step.UNLOCK)
     return RunSummary(
         run_id=loaded.run_id,

@@ -24,6 +24,8 @@ from klaviyo_jobs.monitor.report import failing_entities
 from klaviyo_jobs.settings import CheckSettings
 from klaviyo_jobs.warehouse.engines.connection import Connection
 
+# How far back a page looks unless it is told.
+PAGE_DAYS: Final = 30
 # The rows of a page, as JSON. With the scripts, 0.9 MB, it stays below 3 MB.
 MAX_BYTES: Final = 1_900_000
 _MOST_ERRORS: Final = 50

@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from klaviyo_jobs.errors import SettingError, WarehouseError
 from klaviyo_jobs.files import write_whole
-from klaviyo_jobs.monitor.page.contents import dumped, read_contents
-from klaviyo_jobs.settings import CheckSettings
-from klaviyo_jobs.warehouse.engines.connection import Connection
-
-# How far back a page looks unless it is told.
-PAGE_DAYS: Final = 30
+from klaviyo_jobs.monitor.page.contents import dumped
 
 _NEEDED: Final = ("altair", "vl_convert")
 _SLOT: Final = re.compile(r"\{\{(\w+)\}\}")
@@ -51,27 +46,11 @@ def check_page(path: Path) -> None:
         )
 
 
-def make_page(
-    connection: Connection,
-    path: Path,
-    thresholds: CheckSettings,
-    *,
-    days: int = PAGE_DAYS,
-    kinds: Collection[str],
-    accounts: Collection[str] = (),
-) -> int:
-    """
-    Ask the views, write the page to *path*, and return its bytes.
-
-    Raises:
-        WarehouseError: It cannot be written; what was there stays.
-    """
-    return write_page(path, read_contents(connection, days, thresholds, kinds=kinds, accounts=accounts))
-
-
 def write_page(path: Path, contents: Mapping[str, Any]) -> int:
     """
     Write the page of *contents* to *path*, and return its bytes.
+
+    By then the warehouse should be closed: what draws takes as much memory as the database has given back.
 
     Raises:
         WarehouseError: It cannot be written; what was there stays.
