@@ -145,6 +145,25 @@ def test_the_account_is_shown_wherever_there_are_two(warehouse: Warehouse) -> No
     assert {str(table.columns[0].header) for table in grouped} == {"account"}
 
 
+def test_of_many_accounts_the_worst_are_shown(warehouse: Warehouse) -> None:
+    """Of each ranking 25 rows, which begin with the worst; the title tells how many there are."""
+    at = datetime.now(UTC) - timedelta(hours=1)
+    for number in range(30):
+        account = f"a{number:02}"
+        warehouse.insert(
+            "listings", {"account": account, "run_id": account, "finished_at": at - timedelta(minutes=number)}
+        )
+        times = {"created_at": at, "completed_at": at + timedelta(seconds=number)}
+        warehouse.jobs({"account": account, "total_count": 100, "failed_count": number, **times})
+
+    tables = [each for each in render_report(DuckDBConnection(warehouse.connection), 7) if isinstance(each, Table)]
+
+    ranked = [table for table in tables if "worst of 30 (--json has all)" in str(table.title)]
+    firsts = [next(iter(table.columns[0].cells)) for table in ranked]
+    assert [table.row_count for table in ranked] == [25, 25, 25]
+    assert firsts == ["a29", "a29", "a29"]
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles", "Asia/Kolkata"])
 def test_days_are_the_hours_that_check_looks_at(warehouse: Warehouse, zone: str) -> None:
     """Two days are 48 hours up to now, in whatever zone the days of the tables are."""

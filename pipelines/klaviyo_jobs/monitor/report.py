@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # How far back the report looks unless it is told.
 REPORT_DAYS: Final = 7
+# So many rows of a ranking are drawn: of a hundred accounts of nine kinds nobody wants to see nine hundred.
+_MOST_ROWS: Final = 25
 # So many days that they reach back to the first job of any warehouse.
 ALL_DAYS: Final = 36500
 
@@ -48,11 +50,13 @@ class Section:
         title: What it shows, for people; `{days}` is how far back it looks.
         query: SQL on the views, with the parameter `$since_utc` if it looks back: so many days of 24 hours, as the
             window of `check` does.
+        ranks: Whether its rows, the worst first, are one for each account and kind.
     """
 
     name: str
     title: str
     query: str
+    ranks: bool = False
 
 
 # What klaviyo.failing_entities would say if there were no other failures than those of these days, from the rows of
@@ -157,6 +161,7 @@ REPORT: Final = (
         from klaviyo.listing_freshness
         order by age_seconds desc nulls first, account, job_kind
         """,
+        ranks=True,
     ),
     Section(
         "throughput",
@@ -186,8 +191,9 @@ REPORT: Final = (
         from klaviyo.jobs
         where ended_on >= {_RECENT_DAY} and ended_at_utc >= $since_utc and outcome <> 'vanished'
         group by account, job_kind
-        order by account, job_kind
+        order by failed_share desc nulls last, account, job_kind
         """,
+        ranks=True,
     ),
     Section(
         "latency",
@@ -203,8 +209,9 @@ REPORT: Final = (
         from klaviyo.jobs
         where is_finished and ended_on >= {_RECENT_DAY} and ended_at_utc >= $since_utc
         group by account, job_kind
-        order by account, job_kind
+        order by longest desc, account, job_kind
         """,
+        ranks=True,
     ),
     Section(
         "errors",
@@ -263,11 +270,12 @@ def read_report(connection: Connection, days: int) -> dict[str, list[dict[str, A
 
 
 def render_report(connection: Connection, days: int) -> Iterator[Table | str]:
-    """Yield every section of the report as a table, or as a line where it has no rows."""
+    """Yield every section of the report as a table, or as a line where it has no rows; of long rankings the worst."""
     [(accounts,)] = connection.execute("select count(distinct account) from klaviyo.listings").fetchall()
     for section in REPORT:
         title = section.title.format(days=days)
-        table = render_query(connection, title, section.query, days, has_accounts=accounts > 1)
+        most = _MOST_ROWS if section.ranks else None
+        table = render_query(connection, title, section.query, days, has_accounts=accounts > 1, most=most)
         yield table if table.row_count else f"{title}: none\n"
 
 
@@ -285,7 +293,13 @@ def plain_table(title: str) -> Table:
 
 
 def render_query(
-    connection: Connection, title: str, query: str, days: int = ALL_DAYS, *, has_accounts: bool = False
+    connection: Connection,
+    title: str,
+    query: str,
+    days: int = ALL_DAYS,
+    *,
+    has_accounts: bool = False,
+    most: int | None = None,
 ) -> Table:
     """
     Return the rows of *query* as a table: a `*_share` in percent, an age in days and hours.
@@ -294,11 +308,15 @@ def render_query(
 
     Args:
         has_accounts: Whether the warehouse has several accounts, so that their labels are shown.
+        most: How many rows to draw at most; the title tells how many there are.
     """
     result = _execute(connection, query, days)
     names = [column[0] for column in result.description]
-    table = plain_table(title)
     rows = result.fetchall()
+    if most is not None and len(rows) > most:
+        title = f"{title}, the {most} worst of {len(rows):,} (--json has all)"
+        rows = rows[:most]
+    table = plain_table(title)
     if names[0] == "account" and not has_accounts:
         names, rows = names[1:], [row[1:] for row in rows]
     cells = [[_cell_of(name, value) for name, value in zip(names, row, strict=True)] for row in rows]
