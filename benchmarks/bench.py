@@ -218,6 +218,7 @@ def history_of_years(bench: Bench) -> None:
             ("check", ["check", *easy], {}),
             ("check_all", ["check", "--all", *easy], {}),
             ("report", ["report"], {}),
+            ("explain", ["explain", "SKU-2"], {}),
             ("page", ["report", "--html", str(bench.folder / "page.html")], {}),
             # Over the copy of the other one, which knows of runs that this one does not.
             ("publish", ["publish", "--force", str(bench.folder / "copy.duckdb")], {}),

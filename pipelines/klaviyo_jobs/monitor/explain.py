@@ -3,6 +3,8 @@ Tell all that the warehouse knows of one id: of a job, or of a resource that job
 
 In:     an open warehouse whose views are applied, and an id.
 Out:    what it is and what happened to it, in the order of time; nothing is printed here.
+Cost:   a look at the id of each linkage, and the rows of those that are meant: your own id is a part of Klaviyo's, and
+        the views would take apart that of every row that is kept.
 """
 
 from __future__ import annotations
@@ -32,16 +34,23 @@ _ERRORS: Final = f"""
     order by position
     limit {_MOST_ERRORS}
 """
+# Ids that may be meant; of those that end as Klaviyo's with this one of yours, the views know which do.
+_NAMED: Final = """
+    select related_id from klaviyo_raw.job_linkages where related_id = $id or ends_with(related_id, $ending)
+    union
+    select related_id from klaviyo_raw.job_errors where related_id = $id or ends_with(related_id, $ending)
+    order by related_id
+"""
 _HISTORY: Final = """
     select account, related_type, related_id, external_id, at_utc, job_kind, job_id, operation, result, detail
     from klaviyo.entity_history
-    where related_id = $id or external_id = $id
-    order by account, related_type, related_id, at_utc, job_kind, job_id
+    where related_id = $related_id and (related_id = $id or external_id = $id)
+    order by account, related_type, at_utc, job_kind, job_id
 """
 _FAILING: Final = """
-    select account, related_type, related_id, failures, is_repaired, repaired_utc, repaired_by_job_id
+    select account, related_type, failures, is_repaired, repaired_utc, repaired_by_job_id
     from klaviyo.failing_entities
-    where related_id = $id or external_id = $id
+    where related_id = $related_id
 """
 
 
@@ -84,7 +93,8 @@ class Explained:
 def explain(connection: Connection, identifier: str) -> list[Explained]:
     """Return what *identifier* names: jobs first, then resources by Klaviyo's id or by your own; none if nothing."""
     jobs = [_job(connection, row, identifier) for row in _rows(connection, _JOBS, id=identifier)]
-    return [*jobs, *_resources(connection, identifier)]
+    named = _rows(connection, _NAMED, id=identifier, ending=f":::{identifier}")
+    return [*jobs, *(found for row in named for found in _resources(connection, identifier, row["related_id"]))]
 
 
 def _job(connection: Connection, row: dict[str, Any], identifier: str) -> Explained:
@@ -112,10 +122,11 @@ def _job(connection: Connection, row: dict[str, Any], identifier: str) -> Explai
     )
 
 
-def _resources(connection: Connection, identifier: str) -> Iterator[Explained]:
-    found: dict[tuple[str, str | None, str], Explained] = {}
-    for row in _rows(connection, _HISTORY, id=identifier):
-        key = row["account"], row["related_type"], row["related_id"]
+def _resources(connection: Connection, identifier: str, related_id: str) -> Iterator[Explained]:
+    """Yield what *related_id* is, in each account, if *identifier* names it."""
+    found: dict[tuple[str, str | None], Explained] = {}
+    for row in _rows(connection, _HISTORY, id=identifier, related_id=related_id):
+        key = row["account"], row["related_type"]
         if key not in found:
             facts = {name: row[name] for name in ("related_type", "related_id", "external_id")}
             name = f"{row['related_type'] or 'resource'} {row['external_id'] or row['related_id']}"
@@ -126,8 +137,8 @@ def _resources(connection: Connection, identifier: str) -> Iterator[Explained]:
         what = f"{row['operation']} {row['result']}{detail}"
         explained.timeline.append(Event(row["at_utc"], what, row["job_kind"], row["job_id"]))
     if any(each.facts["failed"] for each in found.values()):
-        for row in _rows(connection, _FAILING, id=identifier):
-            key = row["account"], row["related_type"], row["related_id"]
+        for row in _rows(connection, _FAILING, related_id=related_id):
+            key = row["account"], row["related_type"]
             if key in found:
                 found[key].facts |= {name: row[name] for name in ("is_repaired", "repaired_utc", "repaired_by_job_id")}
     yield from found.values()

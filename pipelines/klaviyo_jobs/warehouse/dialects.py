@@ -157,6 +157,12 @@ def _postgres_match(node: exp.Expression) -> exp.Expression:
     return exp.Coalesce(this=group, expressions=[exp.Literal.string("")])
 
 
+def _postgres_ending(node: exp.Expression) -> exp.Expression:
+    """`ends_with`: the last part of a text, as long as the ending."""
+    made = sqlglot.parse_one("RIGHT(text, CHAR_LENGTH(ending)) = ending", read="postgres")
+    return made.transform(_put, "text", node.this).transform(_put, "ending", node.expression)
+
+
 def _postgres_microseconds(node: exp.Expression) -> exp.Expression:
     """`epoch_us`: microseconds since 1970."""
     return sqlglot.parse_one("CAST(EXTRACT(EPOCH FROM moment) * 1000000 AS BIGINT)", read="postgres").transform(
@@ -213,6 +219,7 @@ _RULES: Final[dict[str, dict[str, _Rule]]] = {
     "postgres": {
         "argmin": _first_by(is_descending=False),
         "argmax": _first_by(is_descending=True),
+        "endswith": _postgres_ending,
         "explode": _postgres_series,
         "regexpextract": _postgres_match,
         "epoch_us": _postgres_microseconds,
