@@ -125,6 +125,31 @@ def test_more_than_fits_into_memory_goes_to_disk(folder: Path) -> None:
     assert (ended.stdout, ended.returncode) == ("n\n6000000\n", 0)
 
 
+def test_what_fits_in_one_thread_only_is_answered(folder: Path) -> None:
+    """Each thread keeps texts of its own for an aggregate, which no disk can hold; those of one fit."""
+    ended = query(
+        folder,
+        "--csv",
+        "select max(length(m)) as n from (select i % 300000 as k, arg_max(repeat(md5(cast(i as varchar)), 4), i) as m "
+        "from range(2000000) as t(i) group by k)",
+        SOURCES__KLAVIYO_JOBS__MEMORY_LIMIT="256MB",
+    )
+
+    assert (ended.stdout, ended.returncode) == ("n\n128\n", 0)
+
+
+def test_what_does_not_fit_at_all_says_what_to_raise(folder: Path) -> None:
+    """It is no fault of the statement's."""
+    ended = query(
+        folder,
+        "select list(md5(cast(i as varchar))) from range(5000000) as t(i)",
+        SOURCES__KLAVIYO_JOBS__MEMORY_LIMIT="256MB",
+    )
+
+    assert ended.returncode == 7
+    assert "raise `memory_limit`" in ended.stderr
+
+
 def test_without_a_warehouse_it_says_so(tmp_path: Path) -> None:
     """Exit code 7, and no file is made."""
     (tmp_path / "warehouse.duckdb").unlink(missing_ok=True)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from klaviyo_jobs.cli.console import print_json, print_tables
-from klaviyo_jobs.cli.options import DestinationOption, JsonOption, WarehouseOption, engine_to_read, open_views
+from klaviyo_jobs.cli.options import (
+    DestinationOption,
+    JsonOption,
+    WarehouseOption,
+    engine_to_read,
+    open_views,
+    read_within_memory,
+)
 from klaviyo_jobs.errors import SettingError
 
 if TYPE_CHECKING:
@@ -37,8 +46,11 @@ def explain_command(
 
     settings = read_settings()
     engine = engine_to_read(settings, "explain", warehouse, destination)
-    with open_views(engine, settings) as connection:
-        found = [each for each in explain(connection, identifier) if account in (None, each.account)]
+    with ExitStack() as stack:
+        named = read_within_memory(
+            stack, partial(open_views, engine, settings), partial(explain, identifier=identifier)
+        )
+    found = [each for each in named if account in (None, each.account)]
     if not found:
         raise SettingError(
             f"{engine.place} knows no job and no resource {identifier!r}" + (f" of {account}." if account else "."),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from klaviyo_jobs.settings import Settings
     from klaviyo_jobs.warehouse.engines.connection import Connection
     from klaviyo_jobs.warehouse.engines.engine import Engine
+
+T = TypeVar("T")
 
 # What `klaviyo-jobs demo` makes, and what is read where there is nothing else.
 DEMO_WAREHOUSE: Final = "demo.duckdb"
@@ -72,6 +74,27 @@ def engine_to_read(settings: Settings, what: str, warehouse: Path | None, destin
             LOGGER.warning("there is no %s: reading %s, which the demo has made", DEFAULT_WAREHOUSE, DEMO_WAREHOUSE)
             return engine_of(settings, what, demo)
     return engine
+
+
+def read_within_memory(
+    stack: ExitStack, opened: Callable[[], AbstractContextManager[Connection]], read: Callable[[Connection], T]
+) -> T:
+    """
+    Return what *read* finds in the warehouse; if that does not fit into memory, it is read again, slower and with less.
+
+    Args:
+        stack: Closes the warehouse.
+        opened: Opens it.
+    """
+    connection = stack.enter_context(opened())
+    try:
+        return read(connection)
+    except connection.out_of_memory:
+        LOGGER.info("more than fits into memory_limit: reading again, in one thread")
+    stack.close()
+    connection = stack.enter_context(opened())
+    connection.be_frugal()
+    return read(connection)
 
 
 @contextmanager

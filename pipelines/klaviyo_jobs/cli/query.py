@@ -5,13 +5,21 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from klaviyo_jobs.cli.console import print_json, print_tables
-from klaviyo_jobs.cli.options import DestinationOption, WarehouseOption, engine_to_read, naming_way_back
+from klaviyo_jobs.cli.options import (
+    DestinationOption,
+    WarehouseOption,
+    engine_to_read,
+    naming_way_back,
+    read_within_memory,
+)
 from klaviyo_jobs.errors import SettingError
 
 if TYPE_CHECKING:
@@ -40,12 +48,18 @@ def query_command(
     settings = read_settings()
     engine = engine_to_read(settings, "query", _file_to_ask(warehouse, destination, settings), destination)
     statement = sys.stdin.read() if sql == "-" else sql
-    with (
-        naming_way_back(settings),
-        engine.open(must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds) as connection,
-        engine.errors(),
-    ):
-        columns, rows = _answer(connection, statement)
+
+    @contextmanager
+    def opened() -> Iterator[Connection]:
+        with (
+            naming_way_back(settings),
+            engine.open(must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds) as connection,
+            engine.errors(),
+        ):
+            yield connection
+
+    with ExitStack() as stack:
+        columns, rows = read_within_memory(stack, opened, partial(_answer, sql=statement))
         if as_json:
             objects = [dict(zip(columns, row, strict=True)) for row in rows]
             print_json({"database": engine.place, "rows": objects}, since=None)
@@ -70,6 +84,8 @@ def _answer(connection: Connection, sql: str) -> tuple[list[str], Iterator[Seque
     """Return the names of the columns that *sql* gives, and its rows as they come."""
     try:
         found = connection.answer(sql)
+    except connection.out_of_memory:
+        raise
     except connection.errors as error:
         raise _refused(f"{type(error).__name__}: {error}") from error
     except ValueError as error:

@@ -69,6 +69,8 @@ class Connection(ABC):
 
     # The engine's own errors, by which callers tell them from ours.
     errors: ClassVar[type[Exception]]
+    # Those of them that say that something does not fit into the memory which the settings allow.
+    out_of_memory: ClassVar[tuple[type[Exception], ...]] = ()
     # Whether a view can be replaced only by one with the same columns.
     views_keep_columns: ClassVar[bool] = False
     has_comments_on_view_columns: ClassVar[bool] = True
@@ -111,6 +113,10 @@ class Connection(ABC):
         Raises:
             ValueError: It is none that only reads, or more than one.
         """
+
+    @abstractmethod
+    def be_frugal(self) -> None:
+        """Take less memory for what is read from now on, and more time; where there is a choice."""
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:

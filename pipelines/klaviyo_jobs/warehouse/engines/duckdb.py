@@ -129,6 +129,7 @@ class DuckDBConnection(Connection):
     """A connection to a database of DuckDB, our own words being its."""
 
     errors: ClassVar = duckdb.Error
+    out_of_memory: ClassVar = (OutOfMemoryError,)
     # Whether what is asked is in other files than the one that is open.
     has_other_files: ClassVar = False
 
@@ -160,6 +161,9 @@ class DuckDBConnection(Connection):
         if len(statements) != 1:
             raise ValueError(f"{len(statements)} statements were given, and one can be answered.")
         return self.native.execute(statements[0])
+
+    def be_frugal(self) -> None:
+        be_frugal(self.native)
 
     def transaction(self) -> AbstractContextManager[None]:
         return transaction(self.native)

@@ -150,6 +150,9 @@ class PostgresConnection(Connection):
             cursor.fetchmany(0)
         return cast("Cursor", cursor)
 
+    def be_frugal(self) -> None:
+        """Its memory is the server's."""
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self.native.autocommit = False
