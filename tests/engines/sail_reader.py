@@ -61,14 +61,20 @@ def kill_one(running: Cluster) -> dict[str, Any]:
     spark = running.spark
     before = spark.sql(SHORT).collect()[0][0]
     told: dict[str, Any] = {"before": before, "error": None, "refused": 0}
-    timer = threading.Timer(2.0, running.workers[0].kill)
+    is_killed = threading.Event()
+
+    def kill() -> None:
+        is_killed.set()
+        running.workers[0].kill()
+
+    timer = threading.Timer(2.0, kill)
     timer.start()
     try:
         told["long"] = plain(spark.sql(LONG).collect()[0][0])
     except PySparkException as error:
         # Which of Spark's errors it is depends on what the lost worker was about.
         told["error"] = str(error)
-    told["is_killed"] = running.workers[0].poll() is not None
+    told["is_killed"] = is_killed.is_set()
     timer.join()
     deadline = time.monotonic() + _AGAIN_SECONDS
     while True:
