@@ -87,12 +87,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     return shop
 
 
-def page_of(warehouse: Warehouse, *arguments: str) -> Path:
+def page_of(warehouse: Warehouse, *arguments: str, **environment: str) -> Path:
     """Its page, as the command writes it."""
     path = warehouse.path.with_suffix(".html")
-    ended = command(
-        warehouse.path.parent, "report", "--html", str(path), "--warehouse", str(warehouse.path), *arguments
-    )
+    words = ("report", "--html", str(path), "--warehouse", str(warehouse.path), *arguments)
+    ended = command(warehouse.path.parent, *words, **environment)
     assert ended.returncode == 0, ended.stderr
     return path
 
@@ -325,6 +324,20 @@ def test_what_is_breached_stands_at_the_top(tmp_path: Path, show: Callable[..., 
     assert shown.page.locator("#verdict").inner_text().startswith("✗ 1 check needs a look, of ")
     assert "stuck jobs of default/item-create: 1, at most 0" in shown.page.locator("#breaches").inner_text()
     assert shown.figure("Stuck") == "1"
+
+
+def test_of_many_breaches_each_check_shows_some(tmp_path: Path, show: Callable[..., Shown]) -> None:
+    """A machine that was off for a weekend breaches one check a hundred times; what else is wrong is seen as well."""
+    now = datetime.now(UTC)
+    with Sandbox("empty", clock=now) as sandbox:
+        sandbox.world.add(Job("item-create", "SLOW", now - timedelta(hours=9), status="processing", total_count=1))
+        Load(sandbox, Warehouse(tmp_path / "many.duckdb"))()
+    accounts = {f"SOURCES__KLAVIYO_JOBS__ACCOUNTS__{name}": f"pk_{name}" for name in ("DEFAULT", "A", "B", "C")}
+    shown = show(page_of(Warehouse(tmp_path / "many.duckdb"), **accounts))
+
+    words = shown.page.locator("#breaches").inner_text().splitlines()
+    assert [line.partition(" of ")[0] for line in words] == ["stuck jobs", *["listing age seconds"] * 4]
+    assert words[-1] == "listing age seconds of 24 more: see all checks, below"
 
 
 def test_a_page_that_is_old_says_so(file: Path, show: Callable[..., Shown], browser: Any) -> None:

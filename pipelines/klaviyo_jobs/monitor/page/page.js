@@ -291,6 +291,8 @@ const makers = {
 // Tables.
 
 const MOST_ROWS = 500;
+const MOST_BREACHES = 12;
+const MOST_OF_A_CHECK = 3;
 const TEXTS = ["fingerprint", "last_detail", "text", "last_error", "kinds"];
 
 function cell(column, value) {
@@ -445,16 +447,23 @@ function now() {
   verdict.textContent = breaches
     ? `✗ ${plural(breaches, "check needs", "checks need")} a look, of ${count(checks)}.`
     : `✓ All well: ${count(checks)} checks are within their thresholds.`;
+  // Of many some for each check: what the others say is under "All checks".
+  const failed = contents.checks.filter((line) => line.mark === "FAIL");
+  const most = failed.length > MOST_BREACHES ? MOST_OF_A_CHECK : failed.length;
+  const perCheck = new Map();
+  for (const line of failed) perCheck.set(line.check, [...(perCheck.get(line.check) ?? []), line]);
   element("breaches").replaceChildren(
-    ...contents.checks
-      .filter((line) => line.mark === "FAIL")
-      .map((line) => {
+    ...[...perCheck].flatMap(([check, lines]) => {
+      const words = lines.slice(0, most).map((line) => ` ${line.place ? `of ${line.place}: ` : ""}${line.text}`);
+      if (lines.length > most) words.push(` of ${count(lines.length - most)} more: see all checks, below`);
+      return words.map((text) => {
         const item = document.createElement("li");
         const name = document.createElement("b");
-        name.textContent = line.check.replaceAll("_", " ");
-        item.append(name, ` ${line.place ? `of ${line.place}: ` : ""}${line.text}`);
+        name.textContent = check.replaceAll("_", " ");
+        item.append(name, text);
         return item;
-      }),
+      });
+    }),
   );
   // A page says by itself that nobody has made it anew.
   const silence = (Date.now() - Date.parse(contents.made_at)) / 1000;
