@@ -13,13 +13,15 @@ import fcntl
 import glob
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 # The end of the names of temporary files.
 _TEMPORARY: Final = ".new"
+_PATIENCE_SECONDS: Final = 1.0
 
 
 def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
@@ -35,8 +37,8 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask
     with without_leftovers(path), beside(path) as temporary:
         temporary.write_bytes(content)
-        temporary.chmod(mode)
         sync(temporary)
+        temporary.chmod(mode)
         temporary.replace(path)
 
 
@@ -45,21 +47,34 @@ def without_leftovers(*targets: Path) -> Iterator[None]:
     """
     Take part in a lock of the targets' folder; if nobody else does, delete first what killed writers left there.
 
-    Where folders cannot be locked, as on NFS, nothing is deleted.
+    Where folders cannot be locked, as on NFS or where they cannot be read, nothing is deleted. Nobody is waited for for
+    long: who else locks folders, such as flock(1), may do so for ever.
     """
     folder = targets[0].parent
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with ExitStack() as stack:
         with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, descriptor)
             with suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 for target in targets:
                     for left in folder.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}*"):
-                        left.unlink(missing_ok=True)
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+                        with suppress(OSError):
+                            left.unlink()
+            _share(descriptor)
         yield
-    finally:
-        os.close(descriptor)
+
+
+def _share(descriptor: int) -> None:
+    """Lock a folder together with others; who deletes leftovers there holds it alone for a moment."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
+import os
 import re
 import signal
 import stat
@@ -299,6 +301,18 @@ def test_what_a_killed_run_left_beside_the_page_goes_with_the_next(shown: dict[s
     write_page(tmp_path / "page.html", shown)
 
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_page_is_written_though_somebody_else_has_locked_its_folder(shown: dict[str, Any], tmp_path: Path) -> None:
+    """As `flock FOLDER klaviyo-jobs run` does, which would wait for itself; what may be another's is left alone."""
+    (tmp_path / ".page.html.x1y2z3.new").write_text("half")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+
+    write_page(tmp_path / "page.html", shown)
+    os.close(folder)
+
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".page.html.x1y2z3.new", "page.html"]
 
 
 def test_where_a_page_is_a_link_its_end_is_written(shown: dict[str, Any], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +18,7 @@ from klaviyo_sandbox import Fault, Job, RateLimits, Sandbox, related_id
 from support.expected import assert_loaded
 from support.loads import NOW, Load, Warehouse
 from support.processes import sandbox_process
+from support.waiting import wait_until
 
 
 def add_jobs(sandbox: Sandbox, kind: str, count: int) -> None:
@@ -192,6 +194,42 @@ def test_a_stall_on_the_way_overruns_no_second() -> None:
         arrivals = list(pool.map(send, range(180)))
 
     assert max(sum(start <= moment < start + 1 for moment in arrivals) for start in arrivals) <= 75
+
+
+def test_slow_answers_are_asked_for_at_the_full_rate() -> None:
+    """24 answers of 1.2 s at 10/s, eight under way at a time: three rounds."""
+    budget = Budget(RateLimit(10, 10_000))
+
+    def send(_: int) -> None:
+        with budget.permit():
+            time.sleep(1.2)
+
+    started_at = time.monotonic()
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(send, range(24)))
+
+    assert time.monotonic() - started_at < 5.5
+
+
+def test_requests_without_an_answer_do_not_stop_the_others() -> None:
+    """Eight that hang are all that may leave in a second at 10/s; some seconds later they have arrived long ago."""
+    budget = Budget(RateLimit(10, 10_000))
+    is_answered = threading.Event()
+
+    def hang(_: int) -> None:
+        with budget.permit():
+            is_answered.wait(30)
+
+    with ThreadPoolExecutor(8) as pool:
+        hanging = [pool.submit(hang, number) for number in range(8)]
+        wait_until(lambda: budget.count_in_minute() == 8)
+        started_at = time.monotonic()
+        with budget.permit():
+            seconds = time.monotonic() - started_at
+        is_answered.set()
+
+    assert all(each.done() for each in hanging)
+    assert seconds < 5
 
 
 def test_a_place_in_the_minute_is_free_a_minute_after_its_answer() -> None:

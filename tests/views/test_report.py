@@ -164,6 +164,23 @@ def test_of_many_accounts_the_worst_are_shown(warehouse: Warehouse) -> None:
     assert firsts == ["a29", "a29", "a29"]
 
 
+def test_jobs_that_failed_without_counts_are_no_better_than_others(warehouse: Warehouse) -> None:
+    """Without a number of operations there is no share of them, and the share of jobs tells which is worse."""
+    at = datetime.now(UTC) - timedelta(hours=1)
+    times = {"created_at": at, "completed_at": at, "first_seen_at": at}
+    warehouse.jobs({"account": "well", "job_id": "A", "total_count": 100, "completed_count": 100, **times})
+    warehouse.jobs(
+        {"account": "worse", "job_id": "B", "total_count": None, "failed_count": 7, "completed_count": 0, **times}
+    )
+
+    rows = read_report(DuckDBConnection(warehouse.connection), 7)["failure_rates"]
+
+    assert [(row["account"], row["failed"], row["failed_share"]) for row in rows] == [
+        ("worse", 1, None),
+        ("well", 0, 0),
+    ]
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles", "Asia/Kolkata"])
 def test_days_are_the_hours_that_check_looks_at(warehouse: Warehouse, zone: str) -> None:
     """Two days are 48 hours up to now, in whatever zone the days of the tables are."""

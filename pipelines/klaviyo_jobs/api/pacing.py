@@ -9,8 +9,9 @@ How:    Klaviyo counts in fixed windows of a second and of a minute whose beginn
         The second: requests leave evenly, at 95 % of the burst limit or two below it, with at most 2 % of it to
         catch up after a stall; the rest is for requests that travel unevenly. Requests that a stall (a busy machine,
         a slow proxy) lets arrive in a bunch are more than that, so a place is free again only a second after the
-        latest moment at which its request can have arrived: when it was answered, less the time that the quickest
-        answer took. That costs nothing while answers take the same time, up to a second each.
+        latest moment at which its request can have arrived: when it was answered, less the time that the quickest of
+        the last answers took. That costs nothing while answers take the same time. A request without an answer has
+        arrived after a few seconds, or never will.
 Why:    No limiter library gives a place back by the time of the answer, spaces requests, and takes announced limits.
 Source: Klaviyo guide "Rate limits, status codes, and errors"; headers recorded 2026-09-04 describe the one-second
         window: `RateLimit-Limit: 75, 75;w=1, 750;w=60`, `RateLimit-Remaining: 74`, `RateLimit-Reset: 0`.
@@ -25,6 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Final
 
 from klaviyo_jobs.model.kinds import RateLimit
@@ -38,6 +40,10 @@ _CATCH_UP_SHARE: Final = 0.02
 # Below this share of a second's requests it was not us who used the second up.
 _OWN_SHARE: Final = 0.8
 _REMEMBERED_SECONDS: Final = 5.0
+# How long the quickest answer tells how long requests travel.
+_QUICKEST_SECONDS: Final = 10.0
+# What has left longer ago has arrived.
+_ARRIVED_SECONDS: Final = 3.0
 # How long a waiting thread sleeps at most before it looks again, so that a pause ended early is noticed.
 _LONGEST_NAP_SECONDS: Final = 0.5
 
@@ -59,11 +65,13 @@ class Budget:
         self._limit = limit
         self._lock = threading.Condition()
         self._next_at = 0.0
-        self._under_way = 0
+        # When each request left that has no answer yet, the first to leave first.
+        self._under_way: dict[object, float] = {}
         self._answered: deque[float] = deque()
-        # Of the answers of about the last second, and how long the quickest of all took.
+        # Of the answers of about the last second.
         self._just_answered: deque[float] = deque()
-        self._quickest = math.inf
+        # Answers of the last seconds, when and how long: each one quicker than all that came after it.
+        self._quickest: deque[tuple[float, float]] = deque()
         # When the last requests left, a few seconds' worth.
         self._left: deque[float] = deque()
 
@@ -84,8 +92,8 @@ class Budget:
             while (wait := self._wait_seconds(time.monotonic())) > 0:
                 check()
                 self._lock.wait(min(wait, _LONGEST_NAP_SECONDS))
-            self._under_way += 1
-            sent_at = time.monotonic()
+            request = object()
+            self._under_way[request] = time.monotonic()
         is_answered = False
         try:
             yield
@@ -93,9 +101,9 @@ class Budget:
         finally:
             with self._lock:
                 now = time.monotonic()
+                seconds = now - self._under_way.pop(request)
                 if is_answered:
-                    self._quickest = min(self._quickest, now - sent_at)
-                self._under_way -= 1
+                    self._time_answer(now, seconds)
                 self._answered.append(now)
                 self._just_answered.append(now)
                 self._lock.notify()
@@ -104,15 +112,16 @@ class Budget:
         """Return how long to wait, or take the next place and return 0."""
         while self._answered and self._answered[0] <= now - self._minute_seconds:
             self._answered.popleft()
-        if self._under_way + len(self._answered) >= self._limit.steady:
+        if len(self._under_way) + len(self._answered) >= self._limit.steady:
             return self._answered[0] + self._minute_seconds - now if self._answered else _LONGEST_NAP_SECONDS
         if now < self._next_at:
             return self._next_at - now
         # Until the first answer nobody knows how long they take.
-        taken_seconds = _SECOND - (self._quickest if self._quickest < _SECOND else 0.0)
+        taken_seconds = max(_SECOND - self._quickest[0][1], 0.0) if self._quickest else _SECOND
         while self._just_answered and self._just_answered[0] <= now - taken_seconds:
             self._just_answered.popleft()
-        if self._under_way + len(self._just_answered) >= _most_in_a_second(self._limit):
+        arrived = sum(1 for _ in takewhile(lambda left: left < now - _ARRIVED_SECONDS, self._under_way.values()))
+        if len(self._under_way) - arrived + len(self._just_answered) >= _most_in_a_second(self._limit):
             return self._just_answered[0] + taken_seconds - now if self._just_answered else _LONGEST_NAP_SECONDS
         rate = _rate_of(self._limit)
         catch_up = self._limit.burst * _CATCH_UP_SHARE / rate
@@ -122,10 +131,18 @@ class Budget:
             self._left.popleft()
         return 0
 
+    def _time_answer(self, now: float, seconds: float) -> None:
+        """Remember that an answer took so long."""
+        while self._quickest and self._quickest[-1][1] >= seconds:
+            self._quickest.pop()
+        self._quickest.append((now, seconds))
+        while self._quickest[0][0] < now - _QUICKEST_SECONDS:
+            self._quickest.popleft()
+
     def count_in_minute(self) -> int:
         """Return how many places of the minute are taken."""
         with self._lock:
-            return self._under_way + len(self._taken_until(time.monotonic()))
+            return len(self._under_way) + len(self._taken_until(time.monotonic()))
 
     def wait_seconds(self) -> float:
         """Return how long the next request has to wait for the limit of the minute, or for a pause; 0 if it may go."""
@@ -133,7 +150,7 @@ class Budget:
         with self._lock:
             taken = self._taken_until(now)
             wait = self._next_at - now
-            if self._under_way + len(taken) >= self._limit.steady and taken:
+            if len(self._under_way) + len(taken) >= self._limit.steady and taken:
                 wait = max(wait, taken[0] - now)
         return max(wait, 0)
 
@@ -146,7 +163,7 @@ class Budget:
         """
         now = time.monotonic()
         with self._lock:
-            taken, under_way, limit = self._taken_until(now), self._under_way, self._limit
+            taken, under_way, limit = self._taken_until(now), len(self._under_way), self._limit
         rate = min(rate, _rate_of(limit))
         if calls <= 0 or rate * self._minute_seconds <= limit.steady:
             return max(calls, 0) / rate

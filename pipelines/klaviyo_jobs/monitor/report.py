@@ -178,20 +178,25 @@ REPORT: Final = (
         "failure_rates",
         "Failure rates of the last {days} days",
         f"""
-        select
-            account,
-            job_kind as kind,
-            count(case when outcome <> 'cancelled' then 1 end) as jobs,
-            count(case when outcome = 'failed' then 1 end) as failed,
-            count(case when outcome = 'partly_failed' then 1 end) as partly,
-            count(case when outcome = 'cancelled' then 1 end) as cancelled,
-            sum(case when outcome <> 'cancelled' and total_count > 0 then total_count else 0 end) as operations,
-            sum(case when outcome <> 'cancelled' and total_count > 0 then operations_failed else 0 end)
-            / nullif(sum(case when outcome <> 'cancelled' and total_count > 0 then total_count end), 0) as failed_share
-        from klaviyo.jobs
-        where ended_on >= {_RECENT_DAY} and ended_at_utc >= $since_utc and outcome <> 'vanished'
-        group by account, job_kind
-        order by failed_share desc nulls last, account, job_kind
+        select *
+        from (
+            select
+                account,
+                job_kind as kind,
+                count(case when outcome <> 'cancelled' then 1 end) as jobs,
+                count(case when outcome = 'failed' then 1 end) as failed,
+                count(case when outcome = 'partly_failed' then 1 end) as partly,
+                count(case when outcome = 'cancelled' then 1 end) as cancelled,
+                sum(case when outcome <> 'cancelled' and total_count > 0 then total_count else 0 end) as operations,
+                sum(case when outcome <> 'cancelled' and total_count > 0 then operations_failed else 0 end)
+                / nullif(sum(case when outcome <> 'cancelled' and total_count > 0 then total_count end), 0)
+                as failed_share
+            from klaviyo.jobs
+            where ended_on >= {_RECENT_DAY} and ended_at_utc >= $since_utc and outcome <> 'vanished'
+            group by account, job_kind
+        ) as rates
+        -- Where no job tells how many operations it has, by the share of jobs.
+        order by coalesce(failed_share, 1.0 * failed / nullif(jobs, 0)) desc nulls last, account, kind
         """,
         ranks=True,
     ),
