@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.keys import key_of
+from support.processes import command
 
 
 @pytest.mark.parametrize(
@@ -58,3 +61,28 @@ def test_what_cannot_be_a_key_is_told_apart(text: object, problem: str) -> None:
     assert caught.value.message == f"the API key of account 'shop' {problem}"
     assert caught.value.data == "nothing was read or written."
     assert "11" not in str(caught.value)
+
+
+LABELLED = "pk_0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (f'[sources.klaviyo_jobs.accounts]\n{LABELLED} = "shop"\n', "begins with pk_, as keys do"),
+        (f"[sources.klaviyo_jobs]\n{LABELLED} = 1\n", "nothing reads pk_***"),
+    ],
+    ids=["a label", "a setting"],
+)
+@pytest.mark.parametrize("words_of_command", [("run",), ("check",), ("doctor",)], ids=" ".join)
+def test_a_key_in_the_place_of_a_name_is_not_shown(
+    content: str, words: str, words_of_command: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Names are printed and stored, so nothing is done with it."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "secrets.toml").write_text(content)
+    ended = command(tmp_path, *words_of_command)
+
+    assert ended.returncode == 2
+    assert words in ended.stdout + ended.stderr
+    assert LABELLED not in ended.stdout + ended.stderr

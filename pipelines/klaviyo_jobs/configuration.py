@@ -25,6 +25,7 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 from dlt.common.runtime.run_context import RunContext, global_dir
 
 from klaviyo_jobs.errors import SettingError
+from klaviyo_jobs.keys import looks_like_key
 from klaviyo_jobs.places import is_own, others_may_read, others_may_write
 
 SECTIONS: Final = ("sources", "klaviyo_jobs")
@@ -50,11 +51,16 @@ class Place(NamedTuple):
     file: Path | None
     name: str
 
+    @property
+    def shown(self) -> str:
+        """The name; not a key that stands where a name is expected."""
+        return "pk_***" if looks_like_key(self.name) else self.name
+
     def __str__(self) -> str:
         if self.file is None:
-            return self.name
+            return self.shown
         line = _line_of(self.file, self.name)
-        return f"{self.name} in {self.file}" + (f", line {line}" if line else "")
+        return f"{self.shown} in {self.file}" + (f", line {line}" if line else "")
 
     def example(self, value: str) -> str:
         """Return how *value* is written there."""
@@ -142,7 +148,7 @@ def refuse_unread(known: Collection[str], secrets: Collection[str]) -> None:
             f"nothing reads {'; nor '.join(str(place) for place, _ in unread)}.",
             data=_UNCHANGED,
             next_step="; ".join(
-                f"did you mean {nearest}?" if nearest else f"remove {place.name}." for place, nearest in unread
+                f"did you mean {nearest}?" if nearest else f"remove {place.shown}." for place, nearest in unread
             )
             + " docs/settings.md lists all settings.",
         )

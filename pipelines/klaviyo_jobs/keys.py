@@ -58,6 +58,11 @@ def key_of(label: str, text: object) -> ApiKey:
     return ApiKey(key)
 
 
+def looks_like_key(text: str) -> bool:
+    """Tell whether *text*, which is to be a name, begins as keys do: it is not to be printed or stored."""
+    return text.strip(_AROUND).lower().startswith("pk_")
+
+
 def _no_key(label: str, problem: str, next_step: str | None = None) -> SettingError:
     return SettingError(
         f"the API key of account {label!r} {problem}.",

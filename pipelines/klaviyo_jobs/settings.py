@@ -24,7 +24,7 @@ from klaviyo_jobs.configuration import ENV_PREFIX as ENV_PREFIX
 from klaviyo_jobs.configuration import exposed_secrets, own_value, refuse_unread
 from klaviyo_jobs.errors import SettingError
 from klaviyo_jobs.forms import Names, Seconds, Share, given, names_of, read_seconds, read_share, refuse_below, resolved
-from klaviyo_jobs.keys import ApiKey, key_of
+from klaviyo_jobs.keys import ApiKey, key_of, looks_like_key
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.memory import MemoryBounds, parse_memory_limit
 from klaviyo_jobs.model.revisions import DEFAULT_REVISION, lifetime_of
@@ -284,7 +284,18 @@ def read_settings() -> Settings:
     for path in exposed_secrets():
         LOGGER.warning("%s can be read by every user of this machine: chmod 600 %s", path, path)
     settings.accounts = {**(settings.accounts or {}), **_accounts_in_environment()}
+    _refuse_keys(settings.accounts)
     return settings
+
+
+def _refuse_keys(labels: Iterable[str]) -> None:
+    """Raise SettingError if a key stands where a label is expected, which would be printed and stored."""
+    if any(map(looks_like_key, labels)):
+        raise SettingError(
+            "the label of an account in `accounts` begins with pk_, as keys do.",
+            data="nothing was read or written.",
+            next_step='write LABEL = "KEY": the label is a name of your own, e.g. shop, and is printed and stored.',
+        )
 
 
 def _accounts_in_environment() -> dict[str, str]:
@@ -323,6 +334,7 @@ def resolve_keys(
             next_step="set one of them; the key needs the scope catalogs:read and nothing else. "
             "`klaviyo-jobs demo` runs without a key.",
         )
+    _refuse_keys(labelled)
     keys = {label: key_of(label, text) for label, text in labelled.items()}
     wanted = list(labelled) if labels is None else list(labels)
     refuse_unknown("account", "accounts", wanted, labelled)

@@ -344,6 +344,41 @@ def test_a_place_that_is_none_is_refused_before_anything_is_read(
         check_page(place(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["warehouse.duckdb", "notes.md", "secrets.toml"])
+def test_no_other_file_is_replaced_by_a_page(name: str, tmp_path: Path) -> None:
+    """Neither one that is there nor the warehouse that is yet to be made; a page is, and an empty file."""
+    place = tmp_path / name
+    if name != "warehouse.duckdb":
+        place.write_text("something else")
+
+    with pytest.raises(SettingError, match="would replace a file that is no page of ours"):
+        check_page(place, tmp_path / "warehouse.duckdb")
+
+
+def test_a_page_of_before_is_replaced(shown: dict[str, Any], tmp_path: Path) -> None:
+    """So is a file without content."""
+    write_page(tmp_path / "page.html", shown)
+    (tmp_path / "empty.html").touch()
+
+    check_page(tmp_path / "page.html", tmp_path / "warehouse.duckdb", None)
+    check_page(tmp_path / "empty.html")
+
+
+def test_what_is_acknowledged_is_no_breach_on_the_page(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Nor in the first line of the report: both say what check says."""
+    strict = {"SOURCES__KLAVIYO_JOBS__MAX_FAILED_SHARE": "0.001"}
+    command(tmp_path, "run", **settings(sandbox))
+    told = [command(tmp_path, "report", **strict).stdout.splitlines()[0]]
+    command(tmp_path, "check", "--acknowledge", **strict)
+    told.append(command(tmp_path, "report", **strict).stdout.splitlines()[0])
+    command(tmp_path, "report", "--html", "page.html", **strict)
+    page = (tmp_path / "page.html").read_text()
+    contents = json.loads(page.partition('id="contents">')[2].partition("</script>")[0])
+
+    assert [line[:4] for line in told] == ["FAIL", "ok  "]
+    assert contents["breach_count"] == 0
+
+
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is read."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

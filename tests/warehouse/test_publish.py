@@ -139,6 +139,42 @@ def test_a_run_publishes_when_it_is_set_to(sandbox: Sandbox, load: Load, warehou
     assert warehouse.count("jobs") == 1
 
 
+@pytest.mark.parametrize("holds", ["text", "tables of others"])
+def test_no_file_of_somebody_else_is_replaced(
+    sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, holds: str
+) -> None:
+    """A wrong path costs nothing; --force does it all the same."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    if holds == "text":
+        copy.path.write_text("notes of mine")
+    else:
+        with duckdb.connect(str(copy.path)) as connection:
+            connection.execute("create table mine as select 1")
+    before = copy.path.read_bytes()
+
+    with pytest.raises(WarehouseError, match=r"holds something else than a database|holds other tables than a copy"):
+        publish(warehouse.path, copy.path)
+    kept = copy.path.read_bytes()
+    publish(warehouse.path, copy.path, force=True)
+
+    assert kept == before
+    assert ids_in(copy) == ["J1"]
+
+
+def test_a_damaged_copy_is_replaced(sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse) -> None:
+    """It was one of ours: a run that publishes goes on."""
+    add_job(sandbox, "J1")
+    load(kinds=["item-create"])
+    publish(warehouse.path, copy.path)
+    copy.path.chmod(0o644)
+    copy.path.write_bytes(copy.path.read_bytes()[:20_000])
+
+    publish(warehouse.path, copy.path)
+
+    assert ids_in(copy) == ["J1"]
+
+
 def test_a_filled_copy_is_not_replaced_by_an_empty_one(
     sandbox: Sandbox, load: Load, warehouse: Warehouse, copy: Warehouse, tmp_path: Path
 ) -> None:

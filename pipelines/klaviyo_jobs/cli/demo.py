@@ -21,7 +21,7 @@ import typer
 from klaviyo_jobs.cli.console import out, print_json, print_tables
 from klaviyo_jobs.cli.options import DEMO_WAREHOUSE, JsonOption
 from klaviyo_jobs.cli.progress import show_progress
-from klaviyo_jobs.errors import KlaviyoJobsError
+from klaviyo_jobs.errors import KlaviyoJobsError, SettingError
 from klaviyo_jobs.log import LOGGER
 from klaviyo_jobs.model.kinds import DEFAULT_KINDS
 from klaviyo_jobs.monitor.report import THROUGHPUT_COLUMNS
@@ -58,6 +58,7 @@ def demo_command(
     refuse_unread_settings()
     path = path_of(warehouse, "--warehouse")
     engine = DuckDBFile(path)
+    _refuse_others(engine)
     LOGGER.setLevel(logging.WARNING)  # the tables below say it all
     with sandbox_settings(clock or _end_of_week(engine)) as settings, show_progress(settings.progress_seconds) as watch:
         summary = run(settings, engine, watch=watch)
@@ -85,6 +86,24 @@ def demo_command(
         raise summary.error
 
 
+def _refuse_others(engine: DuckDBFile) -> None:
+    """Raise SettingError if there are jobs that the demo has not made: its own would stand among them for ever."""
+    from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, MissingTableError
+
+    counts = 0, 0
+    if engine.exists():
+        with engine.open(read_only=True) as connection, suppress(MissingTableError):
+            [counts] = connection.execute(
+                f"select count(*), count(case when job_id = $id then 1 end) from {RAW_SCHEMA}.jobs", {"id": _A_JOB}
+            ).fetchall()
+    if counts[0] and not counts[1]:
+        raise SettingError(
+            f"{engine.place} holds {counts[0]:,} jobs that are not the demo's, which are made up.",
+            data="nothing was read or written.",
+            next_step=f"name another file with --warehouse, or leave it out: {DEMO_WAREHOUSE}.",
+        )
+
+
 def _end_of_week(engine: DuckDBFile) -> dt.datetime:
     """
     Return the last full hour; if the demo ran today, the one of its first run today, so that nothing has changed.
@@ -104,6 +123,8 @@ def _end_of_week(engine: DuckDBFile) -> dt.datetime:
     return (first or now).astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
 
 
+# The first of its jobs; their ids are the same on every day.
+_A_JOB: Final = "01M7BQDN0ABC6Q6J52DD7FEZX2"
 # Days after the demo's own, up to now, are zeros that differ from day to day.
 _THROUGHPUT: Final = f"""
     with

@@ -37,6 +37,7 @@ def report_command(
     """Show freshness, throughput, failure rates, latency, errors, failing resources and stuck jobs."""
     from klaviyo_jobs.choices import select_kinds
     from klaviyo_jobs.cli.render import render_checklist
+    from klaviyo_jobs.monitor.alarms import with_known
     from klaviyo_jobs.monitor.check import run_checks, verdict_of
     from klaviyo_jobs.monitor.page.contents import PAGE_DAYS, read_contents
     from klaviyo_jobs.monitor.page.html import check_page, write_page
@@ -51,7 +52,7 @@ def report_command(
     engine = engine_to_read(settings, "report", warehouse, destination)
     page = path_of(html, "--html") if html is not None else None
     if page is not None:
-        check_page(page)
+        check_page(page, engine.file, settings.copy_path)
         days = days or PAGE_DAYS
         with open_views(engine, settings) as connection:
             contents = read_contents(connection, days, thresholds, kinds=kinds, accounts=settings.labels)
@@ -63,7 +64,8 @@ def report_command(
         return
     with open_views(engine, settings) as connection:
         days = days or REPORT_DAYS
-        findings = run_checks(connection, thresholds, kinds=kinds, accounts=settings.labels)
+        found = run_checks(connection, thresholds, kinds=kinds, accounts=settings.labels)
+        findings = with_known(found, connection)
         trend = read_trend(connection)
         if as_json:
             breaches = [asdict(finding) for finding in findings if finding.is_breached]

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from klaviyo_jobs.monitor.measures import Finding
-from klaviyo_jobs.warehouse.alarms import Alarm, Place
+from klaviyo_jobs.warehouse.alarms import Alarm, Place, read_alarms
+from klaviyo_jobs.warehouse.engines.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +73,8 @@ def follow(
     if is_due:
         alarms |= {place: alarm._replace(told_at=now) for place, alarm in loud.items()}
     return Followed(followed, list(alarms.values()), is_due, has_recovered=bool(told) and not loud and not acknowledges)
+
+
+def with_known(findings: Sequence[Finding], connection: Connection) -> list[Finding]:
+    """Return *findings* as `check` has them: what was acknowledged, and has not changed since, is breached no more."""
+    return follow(findings, read_alarms(connection), dt.datetime.now(dt.UTC), repeat_after=0).findings

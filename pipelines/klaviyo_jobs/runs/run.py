@@ -166,7 +166,7 @@ def run(
         from klaviyo_jobs.monitor.page.html import check_page, write_page
 
         engine.refuse("report_page")
-        check_page(page)
+        check_page(page, file, target)
     if replays:
         engine.refuse("--replay-rejected")
     engine.check_place()

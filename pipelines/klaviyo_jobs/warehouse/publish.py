@@ -59,6 +59,8 @@ _STREAMING: Final = {"SEQ_SCAN", "DUMMY_SCAN", "PROJECTION", "LIMIT", "STREAMING
 _OPERATOR: Final = re.compile(r'"name": "([^"]*)"')
 _ROWS_AT_ONCE: Final = 20_000
 _COPY_BYTES: Final = 1 << 30
+# Where DuckDB's files say what they are.
+_MARK: Final = slice(8, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def publish(
         WarehouseError: The warehouse cannot be opened, the copy is not sound, or must not replace the old one. The old
             copy is as it was.
     """
-    check_targets(warehouse, target, parquet)
+    check_targets(warehouse, target, parquet, force=force)
     memory.check_spill_directory()
     with open_warehouse(warehouse, memory, must_exist=True) as connection:
         connection.execute("checkpoint")
@@ -121,6 +123,8 @@ def publish(
             synced = pool.submit(sync, temporary)
             views, job_count = check_copy(temporary, memory, verifies)
             synced.result()
+        if not force and _holds_tables_of_others(target, memory):
+            raise _no_copy(target, "is a database that holds other tables than a copy")
         if not force and _is_of_another(target, temporary, job_count, memory):
             raise WarehouseError(
                 f"the warehouse {warehouse} holds {job_count:,} jobs and does not know what the copy {target} knows: "
@@ -139,12 +143,15 @@ def publish(
     return Published(target, size, views, verifies, files)
 
 
-def check_targets(warehouse: Path, target: Path, parquet: Path | None = None) -> None:
+def check_targets(warehouse: Path, target: Path, parquet: Path | None = None, *, force: bool = False) -> None:
     """
     Refuse a place where nothing can be published, as far as that shows before anything is.
 
+    Args:
+        force: Let a file go that is no database.
     Raises:
-        WarehouseError: *target* cannot be written, or is the warehouse itself; *parquet* is no folder, nor can be one.
+        WarehouseError: *target* cannot be written, or is the warehouse itself, or no database; *parquet* is no folder,
+            nor can be one.
     """
     if target.resolve() == warehouse.resolve():
         raise WarehouseError(
@@ -153,6 +160,8 @@ def check_targets(warehouse: Path, target: Path, parquet: Path | None = None) ->
             next_step=f"{COPY.elsewhere}.",
         )
     check_place(target, COPY)
+    if not force and _is_no_database(target):
+        raise _no_copy(target, "holds something else than a database")
     if parquet is None:
         return
     nearest = next(folder for folder in (parquet, *parquet.parents) if folder.exists())
@@ -205,7 +214,14 @@ def _make_tables(copy: Path, memory: MemoryBounds) -> None:
         connection.execute("checkpoint")
 
 
-def check_copy(copy: Path, memory: MemoryBounds, verifies: bool) -> tuple[list[str], int]:
+def check_copy(
+    copy: Path,
+    memory: MemoryBounds,
+    verifies: bool,
+    *,
+    data: str = "the copy before it is as it was.",
+    next_step: str = "run `klaviyo-jobs run` or `klaviyo-jobs views` to repair the warehouse, then publish again.",
+) -> tuple[list[str], int]:
     """Open *copy* as a reader will, try every view and table, and return the views and the number of jobs."""
     try:
         with open_copy(copy, memory) as connection:
@@ -224,8 +240,8 @@ def check_copy(copy: Path, memory: MemoryBounds, verifies: bool) -> tuple[list[s
     except DatabaseError as error:
         raise WarehouseError(
             f"the copy is not sound: {str(error).splitlines()[0]}",
-            data="the copy before it is as it was.",
-            next_step="run `klaviyo-jobs run` or `klaviyo-jobs views` to repair the warehouse, then publish again.",
+            data=data,
+            next_step=next_step,
         ) from error
     return views, job_count
 
@@ -257,6 +273,32 @@ def _jobs_in(copy: Path, memory: MemoryBounds) -> int:
     except DatabaseError:
         return 0
     return int(count)
+
+
+def _is_no_database(target: Path) -> bool:
+    """Tell whether there is a file at *target* that is none of DuckDB's, not even a damaged one."""
+    try:
+        with target.open("rb") as file:
+            begin = file.read(_MARK.stop)
+    except OSError:
+        return False
+    return bool(begin) and begin[_MARK] != b"DUCK"
+
+
+def _holds_tables_of_others(target: Path, memory: MemoryBounds) -> bool:
+    """Tell whether *target* is a database that was not published here; a damaged one is taken for a copy."""
+    schemas: list[tuple[str]] = []
+    with suppress(WarehouseError, DatabaseError), open_copy(target, memory) as connection:
+        schemas = connection.execute("select distinct schema_name from duckdb_tables()").fetchall()
+    return bool(schemas) and (RAW_SCHEMA,) not in schemas
+
+
+def _no_copy(target: Path, what: str) -> WarehouseError:
+    return WarehouseError(
+        f"the file {target} {what}.",
+        data="it is as it was.",
+        next_step=f"name another place for the copy. If it may go: klaviyo-jobs publish {target} --force.",
+    )
 
 
 def _is_of_another(copy: Path, new: Path, job_count: int, memory: MemoryBounds) -> bool:

@@ -25,6 +25,7 @@ from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA
 from klaviyo_jobs.warehouse.engines.duckdb import COPY, check_place, open_copy, open_warehouse, warehouse_errors
 from klaviyo_jobs.warehouse.publish import check_copy, copy_file, newest_copy
 
+_ANOTHER: Final = "name another copy: klaviyo-jobs restore COPY."
 _UNCHANGED: Final = "the warehouse and the copy are as they were."
 # For so long Klaviyo lists a job.
 LISTED_FOR: Final = dt.timedelta(days=7)
@@ -69,7 +70,7 @@ def restore(warehouse: Path, copy: Path, memory: MemoryBounds = DEFAULT_MEMORY, 
     if not force and warehouse.exists():
         _refuse_sound(warehouse, memory)
     with warehouse_errors(copy, COPY):
-        _, job_count = check_copy(copy, memory, verifies=False)
+        _, job_count = check_copy(copy, memory, verifies=False, data=_UNCHANGED, next_step=_ANOTHER)
         with open_copy(copy, memory) as connection:
             [(known_until,)] = connection.execute(
                 f"select max(finished_at) from {RAW_SCHEMA}.{LISTINGS.name} where is_complete"

@@ -19,6 +19,7 @@ import pendulum
 
 from klaviyo_jobs import __version__
 from klaviyo_jobs.model.kinds import KINDS
+from klaviyo_jobs.monitor.alarms import with_known
 from klaviyo_jobs.monitor.check import checklist, run_checks
 from klaviyo_jobs.monitor.report import failing_entities
 from klaviyo_jobs.settings import CheckSettings
@@ -234,7 +235,7 @@ def read_contents(
     today: dt.date = now.in_timezone(zone).date()
     since = today - dt.timedelta(days=days - 1)
     since_utc = _naive(pendulum.datetime(since.year, since.month, since.day, tz=zone))
-    findings = run_checks(connection, thresholds, kinds=kinds, accounts=accounts)
+    findings = with_known(run_checks(connection, thresholds, kinds=kinds, accounts=accounts), connection)
     datasets = {each.name: _rows_of(connection, each, since, today) for each in DATASETS}
     if not connection.execute(_OLDER, {"since_day": since}).fetchall():
         since = _first_day(datasets, since, today)

@@ -19,16 +19,19 @@ from klaviyo_jobs.files import write_whole
 from klaviyo_jobs.monitor.page.contents import dumped
 
 _NEEDED: Final = ("altair", "vl_convert")
+_BEGIN: Final = b"<!doctype html>"
 _SLOT: Final = re.compile(r"\{\{(\w+)\}\}")
 _VEGA: Final = re.compile(r'<script type="module" id="vega" data-versions="([^"]*)">(.*?)</script>', re.DOTALL)
 
 
-def check_page(path: Path) -> None:
+def check_page(path: Path, *others: Path | None) -> None:
     """
     Raise if no page can be written to *path*.
 
+    Args:
+        others: Files that are, or will be, something else.
     Raises:
-        SettingError: What draws it is not installed, or *path* is no place for a file.
+        SettingError: What draws it is not installed, *path* is no place for a file, or another file is there.
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -44,6 +47,25 @@ def check_page(path: Path) -> None:
             data="nothing was read or written.",
             next_step="name a file in a folder that is there, e.g. page.html.",
         )
+    place = path.resolve()
+    if place in [other.resolve() for other in others if other is not None] or _is_foreign(place):
+        raise SettingError(
+            f"the page {path} would replace a file that is no page of ours.",
+            data="nothing was read or written.",
+            next_step="name another file, e.g. page.html.",
+        )
+
+
+def _is_foreign(path: Path) -> bool:
+    """Tell whether there is a file at *path* that holds something else than a page."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(_BEGIN))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return begin not in (b"", _BEGIN)
 
 
 def write_page(path: Path, contents: Mapping[str, Any]) -> int:

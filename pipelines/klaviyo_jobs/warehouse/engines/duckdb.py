@@ -300,7 +300,9 @@ def check_place(path: Path, role: Role = WAREHOUSE, *, must_exist: bool = False,
         raise WarehouseError(
             f"there is no {role.name} {path}.",
             data=role.untouched,
-            next_step="make one with `klaviyo-jobs run`, or name another with --warehouse.",
+            next_step="name another."
+            if role.is_replaced
+            else "make one with `klaviyo-jobs run`, or name another with --warehouse.",
         )
     if path.stem in (VIEW_SCHEMA, RAW_SCHEMA):
         raise WarehouseError(
