@@ -21,6 +21,7 @@ from klaviyo_jobs.cli.schedule import crontab_line, systemd_service
 from klaviyo_sandbox import Sandbox
 from support.documents import ALL_SETTINGS
 from support.processes import ENVIRONMENT, assert_failed, command
+from support.tools import tool
 
 KEY = "pk_a1b2c3d4e5f6"
 
@@ -248,4 +249,23 @@ def test_a_folder_with_odd_characters_is_written_so_that_it_is_found() -> None:
     assert crontab_line(["/opt/klaviyo-jobs"], folder) == (
         "*/15 * * * * cd '/srv/100\\% my shop' && /opt/klaviyo-jobs run >> run.log 2>&1"
     )
-    assert "WorkingDirectory=/srv/100%%\\x20my\\x20shop\n" in systemd_service(["/opt/klaviyo-jobs"], folder)
+    unit = systemd_service(["/opt/100% $my/klaviyo-jobs"], folder)
+    assert "WorkingDirectory=/srv/100%% my shop\n" in unit
+    assert 'ExecStart=:"/opt/100%% $my/klaviyo-jobs" run\n' in unit
+    assert 'ReadWritePaths="/srv/100%% my shop"\n' in unit
+
+
+@pytest.mark.parametrize("name", ["shop", "100% my shop", 'Anna\'s "shop"', "$HOME"])
+def test_systemd_takes_the_service_of_a_folder_with_odd_characters(tmp_path: Path, name: str) -> None:
+    """With the program in that folder, as in an environment of its own."""
+    program = tmp_path / name / "klaviyo-jobs"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    unit = tmp_path / "klaviyo-jobs.service"
+    unit.write_text(systemd_service([str(program)], program.parent))
+    ended = subprocess.run(
+        [tool("systemd-analyze"), "verify", unit], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
