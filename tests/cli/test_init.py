@@ -24,6 +24,9 @@ from support.processes import ENVIRONMENT, assert_failed, command
 from support.tools import tool
 
 KEY = "pk_a1b2c3d4e5f6"
+SECRETS = ".dlt/secrets.toml"
+# What Ctrl-D and Ctrl-C send.
+END, INTERRUPT = "\x04", "\x03"
 
 
 @pytest.fixture
@@ -51,6 +54,11 @@ def secrets(folder: Path) -> dict[str, object]:
     """What the file of secrets says of us."""
     found: dict[str, object] = tomllib.loads((folder / ".dlt" / "secrets.toml").read_text())["sources"]["klaviyo_jobs"]
     return found
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """What is in *folder*: of files what they hold."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 # Without a terminal.
@@ -98,6 +106,116 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(
     assert (ended.returncode, message in ended.stderr) == (2, True)
     assert "pk_" not in ended.stdout + ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "message", "next_step"),
+    [
+        ({".gitignore": None}, "/.gitignore cannot be read: Is a directory.", "move away what is in its place"),
+        ({".dlt": b""}, "/.dlt cannot be read: Not a directory.", "move away what is in its place"),
+        ({SECRETS: None}, "/.dlt/secrets.toml cannot be read: Is a directory.", "move away what is in its place"),
+        (
+            {SECRETS: b"[sources.klaviyo_jobs]\napi_key = pk_old\n"},
+            "/.dlt/secrets.toml, line 2 is no TOML, so that no key can be added to it.",
+            "a key stands in quotes",
+        ),
+        (
+            {SECRETS: b"# pk_old\xff\n"},
+            "/.dlt/secrets.toml is not UTF-8, so that no key can be added to it.",
+            "mend it there",
+        ),
+        (
+            {SECRETS: b'sources = "pk_old"\n'},
+            "SettingError: sources in .*/.dlt/secrets.toml is a value, where a section is expected.",
+            r"make it a section there, \[sources\]",
+        ),
+        (
+            {SECRETS: b"[sources]\nklaviyo_jobs = 3\n"},
+            "SettingError: sources.klaviyo_jobs in .*/.dlt/secrets.toml is a value, where a section is expected.",
+            r"make it a section there, \[sources.klaviyo_jobs\]",
+        ),
+    ],
+    ids=["ignored folder", "no folder", "a folder", "no TOML", "no UTF-8", "no sources", "no section"],
+)
+def test_a_file_that_is_not_as_expected_stays_as_it_is(
+    tmp_path: Path, files: dict[str, bytes | None], message: str, next_step: str
+) -> None:
+    """Nothing is written beside it, a key that git would take least of all; what stands in it is not shown."""
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.mkdir() if content is None else path.write_bytes(content)
+    before = contents(tmp_path)
+
+    assert_failed(
+        init(tmp_path, "--key-file", "-", given=KEY),
+        2,
+        message,
+        data="^  Data: nothing was written",
+        next_step=next_step,
+    )
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_written_is_named() -> None:
+    """Linux lets nobody write there, not even root."""
+    assert_failed(
+        init(Path("/proc"), "--key-file", "-", given=KEY),
+        2,
+        "^SettingError: /proc/.gitignore cannot be written: ",
+        data="what was there before stays as it is",
+        next_step="in a folder in which you may write",
+    )
+
+
+def test_git_ignores_the_secrets_beside_names_of_any_encoding(tmp_path: Path) -> None:
+    """Which stay as they are."""
+    (tmp_path / ".gitignore").write_bytes(b"caf\xe9\n")
+    ended = init(tmp_path, "--key-file", "-", "--no-check", given=KEY)
+
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / ".gitignore").read_bytes() == b"caf\xe9\n.dlt/secrets.toml\n"
+
+
+def test_a_time_zone_that_is_not_written_is_not_forgotten(tmp_path: Path) -> None:
+    """It says how to set it where settings are already."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text("# mine\n")
+    ended = init(tmp_path, "--key-file", "-", "--no-check", "--timezone", "Europe/Berlin", given=KEY)
+
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / ".dlt" / "config.toml").read_text() == "# mine\n"
+    assert (
+        ".dlt/config.toml: is there, and stays as it is: --timezone was not written; "
+        'set reporting_timezone = "Europe/Berlin" there, in [sources.klaviyo_jobs]\n'
+    ) in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("SOURCES__KLAVIYO_JOBS__API_KEY", "init"),
+        ("SOURCES__KLAVIYO_JOBS__ACCOUNTS__SHOP", "init --account LABEL"),
+    ],
+)
+def test_a_schedule_that_would_have_no_key_is_printed_with_a_warning(tmp_path: Path, variable: str, words: str) -> None:
+    """Right above it; a key with a label is one of the environment, too."""
+    ended = init(tmp_path, "--no-check", **{variable: KEY})
+    before, _, _ = ended.stdout.partition("\nRun it every quarter of an hour")
+
+    assert ended.returncode == 0, ended.stderr
+    assert f".dlt/secrets.toml: not written: the key comes from {variable}\n" in before
+    assert " ".join(before.split()).endswith(
+        "Neither cron nor systemd sees what a shell has exported, and the key is nowhere else. Before you use them, "
+        f"unset {variable} and call `klaviyo-jobs {words}`, which keeps the key in .dlt/secrets.toml."
+    )
+
+
+def test_a_schedule_that_finds_the_key_is_printed_without_a_warning(tmp_path: Path) -> None:
+    """The file has it."""
+    ended = init(tmp_path, "--key-file", "-", "--no-check", given=KEY)
+
+    assert "Neither cron nor systemd" not in ended.stdout
 
 
 def test_the_key_of_the_environment_stays_there(tmp_path: Path) -> None:
@@ -187,7 +305,7 @@ def driven(folder: Path, answers: list[tuple[str, str]], **environment: str) -> 
         asked_after = len(shown)
         while question not in shown[asked_after:]:
             shown += os.read(terminal, 4096).decode()
-        os.write(terminal, f"{answer}\n".encode())
+        os.write(terminal, (answer if answer in (END, INTERRUPT) else f"{answer}\n").encode())
     with suppress(OSError):  # the end of a terminal whose programs have ended
         while more := os.read(terminal, 4096):
             shown += more.decode(errors="replace")
@@ -222,6 +340,38 @@ def test_on_a_terminal_a_key_is_replaced_only_if_that_is_wanted(shop: Sandbox, t
 
     assert secrets(tmp_path) == {"api_key": KEY}
     assert "has a key, which stays as it is" in shown
+
+
+def test_on_a_terminal_the_end_of_the_input_is_no_key(tmp_path: Path) -> None:
+    """Nothing is written."""
+    shown, exit_code = driven(tmp_path, [("Key: ", END)])
+
+    assert exit_code == 2, shown
+    assert "SettingError: no key was given: the input ended.\r\n  Data: nothing was written.\r\n" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_terminal_the_end_of_the_input_is_the_answer_that_does_least(shop: Sandbox, tmp_path: Path) -> None:
+    """No key is replaced, the zone is UTC, nothing is run; and the schedule is printed."""
+    environment = {"SOURCES__KLAVIYO_JOBS__BASE_URL": shop.base_url}
+    init(tmp_path, "--key-file", "-", "--no-check", given=shop.key)
+    (tmp_path / ".dlt" / "config.toml").unlink()
+    answers = [("Replace it? [y/N]:", END), ("Time zone of your reports [UTC]:", END), ("Run once now? [Y/n]:", END)]
+    shown, exit_code = driven(tmp_path, answers, **environment)
+
+    assert exit_code == 0, shown
+    assert secrets(tmp_path) == {"api_key": shop.key}
+    assert 'reporting_timezone = "UTC"' in (tmp_path / ".dlt" / "config.toml").read_text()
+    assert not (tmp_path / "warehouse.duckdb").exists()
+    assert f"*/15 * * * * cd {tmp_path} && " in shown
+
+
+def test_on_a_terminal_an_interrupt_is_no_answer(tmp_path: Path) -> None:
+    """Ctrl-C ends it as it ends any command."""
+    shown, exit_code = driven(tmp_path, [("Key: ", INTERRUPT)])
+
+    assert exit_code == 130, shown
+    assert list(tmp_path.iterdir()) == []
 
 
 # What it writes and prints.

@@ -13,8 +13,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeVar
 
 import typer
 
@@ -26,11 +28,15 @@ from klaviyo_jobs.errors import SettingError
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
+_T = TypeVar("_T")
+
 _FOLDER: Final = Path(".dlt")
 _SECRETS: Final = _FOLDER / "secrets.toml"
 _CONFIG: Final = _FOLDER / "config.toml"
 _IGNORE: Final = Path(".gitignore")
 _VARIABLE: Final = "SOURCES__KLAVIYO_JOBS__API_KEY"
+_LABELLED: Final = "SOURCES__KLAVIYO_JOBS__ACCOUNTS__"
+_SECTIONS: Final = ("sources", "klaviyo_jobs")
 
 # The settings that people look for first, each with the line above it. docs/settings.md has them all.
 CONFIG: Final = """\
@@ -97,8 +103,10 @@ def init_command(
     done: dict[str, Any] = {"folder": str(Path.cwd())}
     # Before anything is written.
     zone_of(timezone or "UTC")
-    done["secrets"] = _keep_key(account, key_file, force=force, is_asking=is_asking)
+    secrets = _ask_key(account, key_file, force=force, is_asking=is_asking)
+    # Before the key is: git is never to see it.
     done["gitignore"] = _ignore_secrets()
+    done["secrets"] = _keep_key(secrets)
     done["config"] = _keep_config(timezone, is_asking=is_asking)
     program = _program()
     done["crontab"] = crontab_line(program, Path.cwd())
@@ -108,14 +116,14 @@ def init_command(
     }
     if not as_json:
         for name, path in (("secrets", _SECRETS), ("config", _CONFIG), ("gitignore", _IGNORE)):
-            out.print(f"{path}: {done[name]}", highlight=False)
+            out.print(f"{path}: {done[name]}", highlight=False, markup=False, soft_wrap=True)
     exit_code = _call("doctor", is_shown=not as_json) if check else 0
-    if exit_code == 0 and (typer.confirm("Run once now?", default=True) if run is None and is_asking else run):
+    if exit_code == 0 and (_wants_run() if run is None and is_asking else run):
         exit_code = _call("run", is_shown=not as_json)
     if as_json:
         print_json({**done, "exit_code": exit_code}, since=None)
     else:
-        _print_schedule(done)
+        _print_schedule(done, secrets.variables)
     raise typer.Exit(exit_code)
 
 
@@ -126,18 +134,30 @@ def _program() -> list[str]:
     return [found] if found else [sys.executable, "-m", "klaviyo_jobs"]
 
 
-def _keep_key(account: str | None, key_file: Path | None, *, force: bool, is_asking: bool) -> str:
-    """Put the key into the file of secrets; return in words what was done."""
+class _Secrets(NamedTuple):
+    """
+    What is to become of the file of secrets.
+
+    Attributes:
+        content: What it is to hold, if a key was given.
+        variables: Those that have the key, if it is nowhere else.
+    """
+
+    content: bytes | None = None
+    variables: tuple[str, ...] = ()
+
+
+def _ask_key(account: str | None, key_file: Path | None, *, force: bool, is_asking: bool) -> _Secrets:
+    """Return what is to become of the file of secrets, with the key that it is to hold; nothing is written yet."""
     import tomlkit
 
-    from klaviyo_jobs.files import write_whole
-
-    document = tomlkit.parse(_SECRETS.read_text(encoding="utf-8")) if _SECRETS.exists() else tomlkit.document()
-    section = _section_of(document)
+    document = _document_of_secrets()
+    section: Any = document
+    for names in (_SECTIONS[:1], _SECTIONS):
+        section = _table_in(section, names, is_super_table=names != _SECTIONS)
     label = account.lower() if account else None
     if label is None and "accounts" in section and "api_key" not in section:
-        label = next(iter(section["accounts"]), None)
-    holder: Any = section if label is None else section.setdefault("accounts", tomlkit.table())
+        label = next(iter(_table_in(section, (*_SECTIONS, "accounts"))), None)
     name = label or "api_key"
     if label is not None and "api_key" in section:
         raise SettingError(
@@ -145,29 +165,123 @@ def _keep_key(account: str | None, key_file: Path | None, *, force: bool, is_ask
             data="nothing was written.",
             next_step=f"move it there under a label: [sources.klaviyo_jobs.accounts], default = ..., then {label}.",
         )
+    holder: Any = section if label is None else _table_in(section, (*_SECTIONS, "accounts"))
     if name in holder and not force:
-        replaces = is_asking and typer.confirm(f"{_SECRETS} has a key for {label or 'this account'}. Replace it?")
-        if not replaces:
+        question = f"{_SECRETS} has a key for {label or 'this account'}. Replace it?"
+        if not (is_asking and _answer(lambda: typer.confirm(question), at_end=False)):
+            return _Secrets()
+    key = _read_key(label, key_file, is_asking=is_asking)
+    if isinstance(key, tuple):
+        return _Secrets(variables=key)
+    holder[name] = key
+    return _Secrets(tomlkit.dumps(document).encode())
+
+
+def _keep_key(secrets: _Secrets) -> str:
+    """Put the key into the file of secrets; return in words what was done."""
+    from klaviyo_jobs.files import write_whole
+
+    if secrets.variables:
+        return f"not written: the key comes from {', '.join(secrets.variables)}"
+    with _writing(_SECRETS):
+        if secrets.content is None:
             _SECRETS.chmod(0o600)
             return "has a key, which stays as it is"
-    key = _read_key(label, key_file, is_asking=is_asking)
-    if key is None:
-        return f"not written: the key comes from {_VARIABLE}"
-    holder[name] = key
-    _FOLDER.mkdir(mode=0o700, exist_ok=True)
-    write_whole(_SECRETS, tomlkit.dumps(document).encode(), mode=0o600)
+        _FOLDER.mkdir(mode=0o700, exist_ok=True)
+        write_whole(_SECRETS, secrets.content, mode=0o600)
     return "written; only you may read it"
 
 
-def _section_of(document: TOMLDocument) -> Any:
+def _document_of_secrets() -> TOMLDocument:
+    """
+    Return what stands in the file of secrets.
+
+    Raises:
+        SettingError: It cannot be read, or is no TOML; what stands in it is not shown, since that may be a key.
+    """
+    import tomlkit
+    from tomlkit.exceptions import ParseError, TOMLKitError
+
+    before = _content_of(_SECRETS)
+    try:
+        return tomlkit.parse(before.decode("utf-8"))
+    except (TOMLKitError, UnicodeDecodeError) as error:
+        where = f", line {error.line}" if isinstance(error, ParseError) else ""
+        problem = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else "is no TOML"
+        raise SettingError(
+            f"{_SECRETS.absolute()}{where} {problem}, so that no key can be added to it.",
+            data="nothing was written.",
+            next_step="mend it there, or move the file away, and call `klaviyo-jobs init` again; "
+            'a key stands in quotes: api_key = "..."',
+        ) from None
+
+
+def _table_in(parent: Any, names: tuple[str, ...], *, is_super_table: bool = False) -> Any:
+    """Return the table that the last of *names* is in *parent*, a new one if there is none."""
     import tomlkit
 
-    sources = document.setdefault("sources", tomlkit.table(is_super_table=True))
-    return sources.setdefault("klaviyo_jobs", tomlkit.table())
+    found = parent.setdefault(names[-1], tomlkit.table(is_super_table=is_super_table))
+    if not isinstance(found, MutableMapping):
+        raise SettingError(
+            f"{'.'.join(names)} in {_SECRETS.absolute()} is a value, where a section is expected.",
+            data="nothing was written.",
+            next_step=f"make it a section there, [{'.'.join(names)}], or remove it.",
+        )
+    return found
 
 
-def _read_key(label: str | None, key_file: Path | None, *, is_asking: bool) -> str | None:
-    """Return the key that a file, the standard input or a person gives; None if the environment has it."""
+def _content_of(path: Path) -> bytes:
+    """Return what the file at *path* holds, nothing if there is none; raise SettingError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        place = path.parent if isinstance(error, NotADirectoryError) else path
+        raise SettingError(
+            f"{place.absolute()} cannot be read: {error.strerror}.",
+            data="nothing was written.",
+            next_step="move away what is in its place, or see that you may read it.",
+        ) from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Make a SettingError of what keeps *path* from being written."""
+    try:
+        yield
+    except OSError as error:
+        raise SettingError(
+            f"{path.absolute()} cannot be written: {error.strerror}.",
+            data="what was there before stays as it is.",
+            next_step="call it in a folder in which you may write.",
+        ) from error
+
+
+def _answer(ask: Callable[[], _T], *, at_end: _T) -> _T:
+    """Return what *ask* is told; *at_end* at the end of the input, as by Ctrl-D."""
+    try:
+        return ask()
+    except typer.Abort:
+        # Of Ctrl-C a StoppedError was made before typer could see it.
+        out.print()
+        return at_end
+
+
+def _wants_run() -> bool:
+    return _answer(lambda: typer.confirm("Run once now?", default=True), at_end=False)
+
+
+def _variables_with_key(label: str | None) -> tuple[str, ...]:
+    """Return the variables that have the key of the account *label*; without a label any key that a run would take."""
+    names = sorted(name for name, value in os.environ.items() if value)
+    if label is not None:
+        return tuple(name for name in names if name == f"{_LABELLED}{label.upper()}")
+    return tuple(name for name in names if name == _VARIABLE or name.removeprefix(_LABELLED) not in ("", name))
+
+
+def _read_key(label: str | None, key_file: Path | None, *, is_asking: bool) -> str | tuple[str, ...]:
+    """Return the key that a file, the standard input or a person gives; the variables that have it, if some do."""
     from klaviyo_jobs.keys import key_of
 
     name = label or "default"
@@ -181,11 +295,12 @@ def _read_key(label: str | None, key_file: Path | None, *, is_asking: bool) -> s
                 next_step="name a file that holds nothing but the key.",
             ) from error
         return key_of(name, text).reveal()
-    if os.environ.get(_VARIABLE) and label is None:
-        return None
+    if variables := _variables_with_key(label):
+        return variables
     if not is_asking:
+        variable = f"{_LABELLED}{label.upper()}" if label else _VARIABLE
         raise SettingError(
-            f"there is no key, and nobody to ask: no terminal, no --key-file, and {_VARIABLE} is not set.",
+            f"there is no key, and nobody to ask: no terminal, no --key-file, and {variable} is not set.",
             data="nothing was written.",
             next_step="hand it over: klaviyo-jobs init --key-file PATH, or - to read it from the standard input.",
         )
@@ -195,8 +310,15 @@ def _read_key(label: str | None, key_file: Path | None, *, is_asking: bool) -> s
         highlight=False,
     )
     while True:
+        text = _answer(lambda: typer.prompt("Key", hide_input=True, default="", show_default=False), at_end=None)
+        if text is None:
+            raise SettingError(
+                "no key was given: the input ended.",
+                data="nothing was written.",
+                next_step="call `klaviyo-jobs init` again once you have the key.",
+            )
         try:
-            return key_of(name, typer.prompt("Key", hide_input=True, default="", show_default=False)).reveal()
+            return key_of(name, text).reveal()
         except SettingError as error:
             out.print(f"{error.message} {error.next_step}", style="yellow", highlight=False, markup=False)
 
@@ -207,16 +329,22 @@ def _keep_config(timezone: str | None, *, is_asking: bool) -> str:
     from klaviyo_jobs.model.days import zone_of
 
     if _CONFIG.exists():
-        return "is there, and stays as it is"
+        if timezone is None:
+            return "is there, and stays as it is"
+        setting = f'reporting_timezone = "{timezone}"'
+        return (
+            f"is there, and stays as it is: --timezone was not written; set {setting} there, in [{'.'.join(_SECTIONS)}]"
+        )
     while timezone is None and is_asking:
-        asked = typer.prompt("Time zone of your reports", default="UTC")
+        asked = _answer(lambda: typer.prompt("Time zone of your reports", default="UTC"), at_end="UTC")
         try:
             zone_of(asked)
             timezone = asked
         except SettingError as error:
             out.print(f"{error.message} {error.next_step}", style="yellow", highlight=False, markup=False)
-    _FOLDER.mkdir(mode=0o700, exist_ok=True)
-    write_whole(_CONFIG, CONFIG.format(timezone=timezone or "UTC").encode())
+    with _writing(_CONFIG):
+        _FOLDER.mkdir(mode=0o700, exist_ok=True)
+        write_whole(_CONFIG, CONFIG.format(timezone=timezone or "UTC").encode())
     return "written; every line of it is explained there"
 
 
@@ -224,11 +352,14 @@ def _ignore_secrets() -> str:
     """Let git not take the file of secrets; return in words what was done."""
     from klaviyo_jobs.files import write_whole
 
-    before = _IGNORE.read_text(encoding="utf-8") if _IGNORE.exists() else ""
-    if any(line.strip() in (str(_SECRETS), f"/{_SECRETS}", ".dlt", ".dlt/", "/.dlt/") for line in before.splitlines()):
+    # As bytes: its names may be of any encoding.
+    before = _content_of(_IGNORE)
+    names = {name.encode() for name in (str(_SECRETS), f"/{_SECRETS}", ".dlt", ".dlt/", "/.dlt/")}
+    if any(line.strip() in names for line in before.splitlines()):
         return "has the secrets already"
-    joint = "" if before.endswith("\n") or not before else "\n"
-    write_whole(_IGNORE, f"{before}{joint}{_SECRETS}\n".encode())
+    joint = b"" if before.endswith(b"\n") or not before else b"\n"
+    with _writing(_IGNORE):
+        write_whole(_IGNORE, before + joint + f"{_SECRETS}\n".encode())
     return "the secrets are in it"
 
 
@@ -240,7 +371,17 @@ def _call(command: str, *, is_shown: bool) -> int:
     return subprocess.run([sys.executable, "-m", "klaviyo_jobs", command], stdout=output, check=False).returncode  # noqa: S603
 
 
-def _print_schedule(done: dict[str, Any]) -> None:
+def _print_schedule(done: dict[str, Any], variables: tuple[str, ...]) -> None:
+    if variables:
+        again = "init" if variables == (_VARIABLE,) else "init --account LABEL"
+        out.print(
+            "\nNeither cron nor systemd sees what a shell has exported, and the key is nowhere else. Before you use "
+            f"them, unset {' '.join(variables)} and call `klaviyo-jobs {again}`, which keeps the key in {_SECRETS}.",
+            soft_wrap=True,
+            style="yellow",
+            highlight=False,
+            markup=False,
+        )
     out.print("\nRun it every quarter of an hour: with cron (crontab -e),\n", highlight=False)
     out.print(done["crontab"], highlight=False, soft_wrap=True, markup=False)
     out.print("\nor with systemd: two files in ~/.config/systemd/user/, then", highlight=False)
