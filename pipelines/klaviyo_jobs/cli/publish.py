@@ -32,7 +32,8 @@ def publish_command(
     ] = False,
     keep: Annotated[int, typer.Option("--keep", metavar="N", help="Keep this many earlier copies.", min=0)] = 0,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a copy that knows of runs that the warehouse does not.")
+        bool,
+        typer.Option("--force", help="Replace what is no copy, or one that knows of runs that the warehouse does not."),
     ] = False,
     warehouse: WarehouseOption = None,
     wait_lock: Annotated[
