@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from klaviyo_sandbox import JobError, Sandbox, related_id
 from support.jobs import finished, under_way
 from support.loads import HOUR, MINUTE, Load, Warehouse
-from support.processes import command
+from support.processes import ENVIRONMENT, assert_failed, command
 
 # What runs see is told by the machine's clock.
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -97,3 +99,32 @@ def test_an_account_is_chosen(folder: Path) -> None:
     """Ids of jobs are an account's own."""
     assert command(folder, "explain", "J1", "--account", "other").returncode == 2
     assert dt.datetime.fromisoformat(told(folder, "J1", "--account", "default")["timeline"][0]["at_utc"])
+
+
+@pytest.mark.parametrize("name", ["J3", "SKU\x1b[1m"])
+def test_control_characters_of_others_are_escaped(warehouse: Warehouse, tmp_path: Path, name: str) -> None:
+    """Of an id and of what Klaviyo says: a terminal would obey them."""
+    with Sandbox(clock=NOW) as sandbox:
+        error = JobError("No \x1b[31mprice.", related_id("SKU\x1b[1m"), code="in\x1bvalid")
+        done = {"total_count": 1, "completed_count": 0, "failed_count": 1, "completed_at": NOW - HOUR}
+        sandbox.world.add(finished("item-create", "J3", created_at=NOW - 2 * HOUR, errors=[error], **done))
+        Load(sandbox, warehouse)(kinds=["item-create"])
+
+    shown = command(tmp_path, "explain", name).stdout
+
+    assert "\x1b" not in shown
+    assert r"No \x1b[31mprice." in shown
+    assert r"SKU\x1b[1m" in shown
+
+
+def test_an_id_that_is_no_utf_8_is_refused(folder: Path) -> None:
+    """No id is."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "klaviyo_jobs", "explain", b"\xff\xfe"],
+        cwd=folder,
+        env={**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt")},
+        capture_output=True,
+        text=True,
+    )
+
+    assert_failed(ended, 2, "the id is no UTF-8: .* byte 0xff", data="nothing was read", next_step="iconv")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from support.loads import Warehouse
-from support.processes import assert_failed, command
+from support.processes import ENVIRONMENT, assert_failed, command
 
 ONE = "select 'a,b' as text, null as nothing, 1.5 as number"
 
@@ -53,6 +57,132 @@ def test_as_json(folder: Path) -> None:
         "database": str(folder / "warehouse.duckdb"),
         "rows": [{"day": "2026-11-20", "is_so": True, "nothing": None}],
     }
+
+
+def test_piped_no_table_is_cut(folder: Path) -> None:
+    """Whatever the width that the environment tells: each name and each value stands in one piece."""
+    ended = query(
+        folder, "select repeat('x', 300) as " + ", 1 as ".join(f"column_{n}" for n in range(30)), COLUMNS="20"
+    )
+
+    lines = [line.split() for line in ended.stdout.splitlines() if line.strip()]
+    assert lines[0] == [f"column_{n}" for n in range(30)]
+    assert lines[2] == ["x" * 300, *["1"] * 29]
+
+
+def test_json_has_null_for_what_is_no_number(folder: Path) -> None:
+    """JSON knows neither of them."""
+    ended = query(folder, "--json", "select 'nan'::double as a, ['inf'::double, 1.5] as b")
+
+    assert '"rows": [{"a": null, "b": [null, 1.5]}]' in ended.stdout
+
+
+NESTED = """
+    select [timestamp '2026-01-01', null] as times, {'k': null, 'd': 1.50::decimal(5, 2)} as struct,
+        map {date '2026-01-02': 2} as map, '\\x01'::blob as blob
+"""
+
+
+def test_json_of_values_within_values(folder: Path) -> None:
+    """Times are ISO texts, decimals numbers, blobs hexadecimal digits."""
+    ended = query(folder, "--json", NESTED)
+
+    assert json.loads(ended.stdout)["rows"] == [
+        {
+            "times": ["2026-01-01T00:00:00", None],
+            "struct": {"k": None, "d": 1.5},
+            "map": {"2026-01-02": 2},
+            "blob": "01",
+        }
+    ]
+
+
+def test_csv_of_values_within_values(folder: Path) -> None:
+    """As JSON has them."""
+    ended = query(folder, "--csv", NESTED)
+
+    assert list(csv.reader(io.StringIO(ended.stdout)))[1] == [
+        '["2026-01-01T00:00:00", null]',
+        '{"k": null, "d": 1.5}',
+        '{"2026-01-02": 2}',
+        "01",
+    ]
+
+
+def test_a_table_of_values_within_values(folder: Path) -> None:
+    """As JSON has them."""
+    ended = query(folder, NESTED)
+
+    assert ended.stdout.splitlines()[3].split("  ") == [
+        ' ["2026-01-01T00:00:00", null]',
+        '{"k": null, "d": 1.5}',
+        '{"2026-01-02": 2}',
+        "01",
+    ]
+
+
+def test_two_columns_of_one_name_are_no_object(folder: Path) -> None:
+    """One of them would be lost."""
+    ended = query(folder, "--json", "select 1 as one, 2 as one")
+
+    assert_failed(ended, 2, "two columns have the name 'one'", data="nothing was changed", next_step="with `as`")
+
+
+def test_csv_quotes_a_carriage_return(folder: Path) -> None:
+    """Or readers would take it for the end of the row."""
+    environment = {**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt")}
+    words = ["query", "--csv", "select 'a' || chr(13) || 'b' as text, 1 as number"]
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "klaviyo_jobs", *words], cwd=folder, env=environment, capture_output=True, check=True
+    )
+
+    assert ended.stdout == b'text,number\n"a\rb",1\n'
+
+
+def test_a_table_has_no_control_characters(folder: Path) -> None:
+    """A terminal would obey them."""
+    ended = query(folder, "select chr(27) || '[31mred' || chr(155) || chr(9) as text")
+
+    assert ended.stdout.splitlines()[3].strip() == r"\x1b[31mred\x9b\t"
+
+
+def test_csv_has_control_characters_as_they_are(folder: Path) -> None:
+    """Programs read it."""
+    assert query(folder, "--csv", "select chr(27) || '[31mred' as text").stdout == "text\n\x1b[31mred\n"
+
+
+@pytest.mark.parametrize(("words", "given"), [((b"-",), b"select '\xff'"), ((b"select '\xff'",), b"")])
+def test_what_is_no_utf_8_is_refused(folder: Path, words: tuple[bytes], given: bytes) -> None:
+    """As an argument and on the standard input."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "klaviyo_jobs", "query", *words],
+        cwd=folder,
+        env={**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt")},
+        input=given,
+        capture_output=True,
+    )
+
+    told = subprocess.CompletedProcess((), ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+    assert_failed(told, 2, "no UTF-8: .* byte 0xff at character 9", data="nothing was read", next_step="iconv")
+
+
+@pytest.mark.parametrize("words", [["--csv"], ["--json"], []], ids=["CSV", "JSON", "a table"])
+def test_a_reader_that_goes_away_is_no_error(folder: Path, words: list[str]) -> None:
+    """The command ends as others do of which only the head is read, and says nothing."""
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "klaviyo_jobs", "query", *words, "select 1 as one"],
+        cwd=folder,
+        env={**ENVIRONMENT, "DLT_DATA_DIR": str(folder / "dlt")},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writing)
+
+    assert (ended.returncode, ended.stderr) == (141, b"")
 
 
 def test_a_view_without_rows_has_columns(folder: Path) -> None:

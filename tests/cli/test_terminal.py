@@ -21,7 +21,7 @@ import pytest
 
 from klaviyo_sandbox import Job, Sandbox, related_id
 from klaviyo_sandbox.limits import RateLimits
-from support.loads import NO_WAIT
+from support.loads import NO_WAIT, Warehouse
 from support.processes import ENVIRONMENT, command, settings
 
 ROWS, COLUMNS = 24, 80
@@ -57,9 +57,11 @@ def three_minutes() -> Iterator[Sandbox]:
 class Screen:
     """The command on a terminal: all that it wrote, and when."""
 
+    columns = COLUMNS
+
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         controller, terminal = pty.openpty()
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, self.columns, 0, 0))
         began_at = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", "klaviyo_jobs", *arguments],
@@ -85,6 +87,12 @@ class Screen:
         last = CONTROL.sub("", self.text.rpartition("\x1b[?25h")[2]).replace("\r", "").strip("\n")
         # A line that is wider than the terminal takes several.
         return [line[at : at + COLUMNS] for line in last.split("\n") for at in range(0, max(len(line), 1), COLUMNS)]
+
+
+class NarrowScreen(Screen):
+    """The same on half the width."""
+
+    columns = COLUMNS // 2
 
 
 def without_colour() -> dict[str, str]:
@@ -189,3 +197,37 @@ def test_a_dry_run_is_drawn_too(shop: Sandbox, tmp_path: Path) -> None:
     assert (drawn.exit_code, piped.returncode) == (0, 0)
     assert "\x1b[?25l" in drawn.text
     assert "\x1b" not in piped.stdout + piped.stderr
+
+
+def test_a_row_with_no_room_for_its_columns_is_a_block(warehouse: Warehouse, tmp_path: Path) -> None:
+    """A line for each column, and a rule between two rows."""
+    named = ", ".join(f"n + {number} as a_column_{number:02}" for number in range(12))
+
+    screen = Screen(tmp_path, "query", f"select {named} from range(2) as t(n)")
+
+    lines = [line.split() for line in CONTROL.sub("", screen.text).splitlines() if line.strip()]
+    assert lines == [
+        *([f"a_column_{number:02}", f"{number}"] for number in range(12)),
+        ["─" * COLUMNS],
+        *([f"a_column_{number:02}", f"{number + 1}"] for number in range(12)),
+    ]
+
+
+def test_a_table_that_fits_when_texts_are_folded_keeps_words_whole(warehouse: Warehouse, tmp_path: Path) -> None:
+    """The long text is folded, the short ones beside it are not."""
+    screen = Screen(tmp_path, "query", "select 'eu-shop' as account, repeat('many words ', 20) as told, 12345 as count")
+
+    lines = [line.split() for line in CONTROL.sub("", screen.text).splitlines() if line.strip()]
+    assert lines[0] == ["account", "told", "count"]
+    assert (lines[2][0], lines[2][-1]) == ("eu-shop", "12345")
+    assert max(len(line) for line in CONTROL.sub("", screen.text).splitlines()) == COLUMNS
+
+
+def test_a_narrow_terminal_loses_no_column(tmp_path: Path) -> None:
+    """Of no table: what has no room is wider than the terminal."""
+    screen = NarrowScreen(tmp_path, "demo")
+
+    lines = [line.split() for line in CONTROL.sub("", screen.text).splitlines()]
+    assert screen.exit_code == 0
+    assert ["kind", "jobs", "failed", "partly", "cancelled", "operations", "share"] in lines
+    assert len([line for line in lines if line[:1] == ["category-create"] and line[-1].endswith("%")]) == 1

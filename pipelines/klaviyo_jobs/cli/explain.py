@@ -16,6 +16,7 @@ from klaviyo_jobs.cli.options import (
     engine_to_read,
     open_views,
     read_within_memory,
+    readable_text,
 )
 from klaviyo_jobs.errors import SettingError
 
@@ -44,6 +45,7 @@ def explain_command(
     from klaviyo_jobs.monitor.explain import explain, verdict_of
     from klaviyo_jobs.settings import read_settings
 
+    identifier = readable_text(identifier, "the id")
     settings = read_settings()
     engine = engine_to_read(settings, "explain", warehouse, destination)
     with ExitStack() as stack:
@@ -70,15 +72,16 @@ def _head_of(explained: Explained) -> str:
     from rich.markup import escape
 
     from klaviyo_jobs.monitor.explain import verdict_of
+    from klaviyo_jobs.monitor.report import printable
 
-    name, verdict = escape(explained.name), escape(verdict_of(explained))
+    name, verdict = escape(printable(explained.name)), escape(printable(verdict_of(explained)))
     return f"[bold]{name}[/bold] of account {escape(explained.account)}\n{verdict}\n"
 
 
 def _timeline_of(explained: Explained) -> Table:
     from rich.text import Text
 
-    from klaviyo_jobs.monitor.report import plain_table
+    from klaviyo_jobs.monitor.report import plain_table, printable
 
     table = plain_table("")
     table.title = None
@@ -88,15 +91,15 @@ def _timeline_of(explained: Explained) -> Table:
         table.add_column("job", overflow="fold")
     for event in explained.timeline:
         when = "" if event.at_utc is None else f"{event.at_utc:%Y-%m-%d %H:%M:%S}"
-        job = [Text(f"{event.job_kind} {event.job_id}")] if explained.sort == "resource" else []
-        table.add_row(when, Text(event.what), *job)
+        job = [Text(printable(f"{event.job_kind} {event.job_id}"))] if explained.sort == "resource" else []
+        table.add_row(when, Text(printable(event.what)), *job)
     return table
 
 
 def _errors_of(explained: Explained) -> list[Table]:
     from rich.text import Text
 
-    from klaviyo_jobs.monitor.report import plain_table
+    from klaviyo_jobs.monitor.report import plain_table, printable
 
     if not explained.errors:
         return []
@@ -107,5 +110,5 @@ def _errors_of(explained: Explained) -> list[Table]:
         table.add_column(heading, overflow="fold")
     for error in explained.errors:
         told = error["detail"] or error["title"]
-        table.add_row(*(Text(str(each or "")) for each in (error["code"], error["related_id"], told)))
+        table.add_row(*(Text(printable(str(each or ""))) for each in (error["code"], error["related_id"], told)))
     return [table]

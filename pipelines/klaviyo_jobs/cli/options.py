@@ -115,3 +115,16 @@ def file_of(settings: Settings, what: str, warehouse: Path | None) -> Path:
     if engine.file is None:
         raise SettingError(f"{what} is for DuckDB files.", data="nothing was read or written.")
     return engine.file
+
+
+def readable_text(text: str, what: str) -> str:
+    """Return *text* unless it was given in bytes that are no UTF-8, which Python keeps as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SettingError(
+            f"{what} is no UTF-8: it has the byte {ord(text[error.start]) & 0xFF:#04x} at character {error.start + 1}.",
+            data="nothing was read or written.",
+            next_step="give it in UTF-8: `iconv -t UTF-8` turns other encodings into it.",
+        ) from error
+    return text

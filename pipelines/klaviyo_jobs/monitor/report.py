@@ -8,6 +8,7 @@ Out:    tables for a terminal, or rows for JSON; nothing is printed here.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -36,6 +37,7 @@ THROUGHPUT_COLUMNS: Final = """
     sum(operations_completed) as "operations done",
     sum(operations_failed) as "operations failed"
 """
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 # Days of the reporting zone reach the tables, and are at most a day off the hours.
 _RECENT_DAY: Final = "cast($since_utc as date) - 1"
 
@@ -297,6 +299,11 @@ def plain_table(title: str) -> Table:
     )
 
 
+def printable(text: str) -> str:
+    """Return *text* with its control characters escaped (`\\x1b`), which a terminal would obey; lines stay lines."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def render_query(
     connection: Connection,
     title: str,
@@ -331,9 +338,7 @@ def render_query(
         # A day, too, is one word that nobody wants to see in two lines.
         whole = is_number or name == "day"
         least = max(len(text) for text in (*(row[index] for row in cells), *heading.split())) if whole else None
-        table.add_column(
-            heading, justify="right" if is_number else "left", no_wrap=whole, overflow="fold", min_width=least
-        )
+        table.add_column(heading, justify="right" if is_number else "left", overflow="fold", min_width=least)
     for row in cells:
         table.add_row(*map(escape, row))
     return table
@@ -357,4 +362,4 @@ def _cell_of(name: str, value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, dt.datetime):
         return value.isoformat(sep=" ", timespec="seconds")
-    return str(value)
+    return printable(str(value))
