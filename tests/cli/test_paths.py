@@ -88,13 +88,15 @@ def test_two_names_of_a_warehouse_have_one_lock(sandbox: Sandbox, tmp_path: Path
 
 def test_a_copy_is_replaced_where_the_link_leads(sandbox: Sandbox, tmp_path: Path, home: Path) -> None:
     """Readers who have the real path open it; a file in the place of the link would never reach them."""
-    (home / "copy.duckdb").write_text("the one before")
+    run(sandbox, tmp_path, SOURCES__KLAVIYO_JOBS__BI_COPY=str(home / "copy.duckdb"))
+    before = (home / "copy.duckdb").stat().st_ino
     link = tmp_path / "copy.duckdb"
     link.symlink_to(home / "copy.duckdb")
 
     assert run(sandbox, tmp_path, SOURCES__KLAVIYO_JOBS__BI_COPY=str(link)) == 0
 
     assert link.is_symlink()
+    assert (home / "copy.duckdb").stat().st_ino != before
     assert jobs_in(home / "copy.duckdb") == 1
 
 

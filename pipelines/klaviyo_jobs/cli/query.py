@@ -150,7 +150,7 @@ def _as_json(value: Any) -> Any:
         case list() | tuple():
             return [_as_json(each) for each in value]
         case Decimal():
-            return int(value) if value == int(value) else float(value)
+            return _as_json(float(value)) if not value.is_finite() or value % 1 else int(value)
         case float():
             return value if math.isfinite(value) else None
         case dt.date() | dt.time():
