@@ -188,6 +188,7 @@ def test_tables_and_views_say_what_they_are(told: tuple[Loads, Warehouse]) -> No
 
     assert (tables["jobs"] or "").startswith("Bulk jobs as they were last read")
     assert views["jobs"] == "One row per bulk job: how it ended, or how far it has got."
+    assert columns["klaviyo_raw", "jobs", "status"]
     assert columns["klaviyo_raw", "job_errors", "detail"] == OF_DETAIL
     assert columns["klaviyo", "job_errors", "detail"] == (OF_DETAIL if load.place.name != "ducklake" else None)
 

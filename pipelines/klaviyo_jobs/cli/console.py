@@ -63,7 +63,7 @@ def print_tables(*tables: RenderableType) -> None:
 
     if out.is_terminal:
         for table in tables:
-            if isinstance(table, Table):
+            if isinstance(table, Table) and table.width is None:
                 fit(table)
             out.print(table, crop=False, highlight=False)
         return

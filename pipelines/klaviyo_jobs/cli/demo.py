@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -88,17 +88,15 @@ def demo_command(
 
 def _refuse_others(engine: DuckDBFile) -> None:
     """Raise SettingError if there are jobs that the demo has not made: its own would stand among them for ever."""
-    from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, MissingTableError
+    from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA
 
-    counts = 0, 0
-    if engine.exists():
-        with engine.open(read_only=True) as connection, suppress(MissingTableError):
-            [counts] = connection.execute(
-                f"select count(*), count(case when job_id = $id then 1 end) from {RAW_SCHEMA}.jobs", {"id": _A_JOB}
-            ).fetchall()
-    if counts[0] and not counts[1]:
+    found = _row_of(
+        engine, f"select count(*), count(case when job_id = $id then 1 end) from {RAW_SCHEMA}.jobs", {"id": _A_JOB}
+    )
+    count, own_count = found or (0, 0)
+    if count and not own_count:
         raise SettingError(
-            f"{engine.place} holds {counts[0]:,} jobs that are not the demo's, which are made up.",
+            f"{engine.place} holds {count:,} jobs that are not the demo's, which are made up.",
             data="nothing was read or written.",
             next_step=f"name another file with --warehouse, or leave it out: {DEMO_WAREHOUSE}.",
         )
@@ -110,17 +108,26 @@ def _end_of_week(engine: DuckDBFile) -> dt.datetime:
 
     The demo's jobs keep their ids: on another day they are the same jobs, moved.
     """
-    from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA, MissingTableError
+    from klaviyo_jobs.warehouse.engines.connection import RAW_SCHEMA
 
     now = dt.datetime.now(dt.UTC)
-    first = None
+    found = _row_of(
+        engine,
+        f"select min(started_at) from {RAW_SCHEMA}.listings where started_at >= $today",
+        {"today": now.replace(hour=0, minute=0, second=0, microsecond=0)},
+    )
+    first = found[0] if found else None
+    return (first or now).astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _row_of(engine: DuckDBFile, query: str, values: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Return the row that *query* gives; None where there is no warehouse yet, or not that table."""
+    from klaviyo_jobs.warehouse.engines.connection import MissingTableError
+
     if engine.exists():
         with engine.open(read_only=True) as connection, suppress(MissingTableError):
-            [(first,)] = connection.execute(
-                f"select min(started_at) from {RAW_SCHEMA}.listings where started_at >= $today",
-                {"today": now.replace(hour=0, minute=0, second=0, microsecond=0)},
-            ).fetchall()
-    return (first or now).astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
+            return connection.execute(query, values).fetchone()
+    return None
 
 
 # The first of its jobs; their ids are the same on every day.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from klaviyo_jobs.warehouse.engines.connection import Connection
     from klaviyo_jobs.warehouse.engines.engine import Engine
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 # What `klaviyo-jobs demo` makes, and what is read where there is nothing else.
 DEMO_WAREHOUSE: Final = "demo.duckdb"
@@ -77,8 +77,8 @@ def engine_to_read(settings: Settings, what: str, warehouse: Path | None, destin
 
 
 def read_within_memory(
-    stack: ExitStack, opened: Callable[[], AbstractContextManager[Connection]], read: Callable[[Connection], T]
-) -> T:
+    stack: ExitStack, opened: Callable[[], AbstractContextManager[Connection]], read: Callable[[Connection], _T]
+) -> _T:
     """
     Return what *read* finds in the warehouse; if that does not fit into memory, it is read again, slower and with less.
 
@@ -98,14 +98,20 @@ def read_within_memory(
 
 
 @contextmanager
-def open_views(engine: Engine, settings: Settings) -> Iterator[Connection]:
-    """Open the warehouse for reading its views."""
+def open_to_read(engine: Engine, settings: Settings) -> Iterator[Connection]:
+    """Open the warehouse for reading whatever it has."""
     with (
         naming_way_back(settings),
         engine.open(must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds) as connection,
         engine.errors(),
-        engine.views_needed(),
     ):
+        yield connection
+
+
+@contextmanager
+def open_views(engine: Engine, settings: Settings) -> Iterator[Connection]:
+    """Open the warehouse for reading its views."""
+    with open_to_read(engine, settings) as connection, engine.views_needed():
         yield connection
 
 

@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from klaviyo_jobs.cli.options import (
     DestinationOption,
     WarehouseOption,
     engine_to_read,
-    naming_way_back,
+    open_to_read,
     read_within_memory,
     readable_text,
 )
@@ -56,18 +56,10 @@ def query_command(
     statement = readable_text(_from_stdin() if sql == "-" else sql, "the statement")
     settings = read_settings()
     engine = engine_to_read(settings, "query", _file_to_ask(warehouse, destination, settings), destination)
-
-    @contextmanager
-    def opened() -> Iterator[Connection]:
-        with (
-            naming_way_back(settings),
-            engine.open(must_exist=True, read_only=True, wait_seconds=settings.warehouse_wait_seconds) as connection,
-            engine.errors(),
-        ):
-            yield connection
-
     with ExitStack() as stack:
-        columns, rows = read_within_memory(stack, opened, partial(_answer, sql=statement))
+        columns, rows = read_within_memory(
+            stack, partial(open_to_read, engine, settings), partial(_answer, sql=statement)
+        )
         if as_json:
             _refuse_same_names(columns)
             objects = [dict(zip(columns, map(_as_json, row), strict=True)) for row in rows]

@@ -123,8 +123,6 @@ def publish(
             synced = pool.submit(sync, temporary)
             views, job_count = check_copy(temporary, memory, verifies)
             synced.result()
-        if not force and _holds_tables_of_others(target, memory):
-            raise _no_copy(target, "is a database that holds other tables than a copy")
         if not force and _is_of_another(target, temporary, job_count, memory):
             raise WarehouseError(
                 f"the warehouse {warehouse} holds {job_count:,} jobs and does not know what the copy {target} knows: "
@@ -285,14 +283,6 @@ def _is_no_database(target: Path) -> bool:
     return bool(begin) and begin[_MARK] != b"DUCK"
 
 
-def _holds_tables_of_others(target: Path, memory: MemoryBounds) -> bool:
-    """Tell whether *target* is a database that was not published here; a damaged one is taken for a copy."""
-    schemas: list[tuple[str]] = []
-    with suppress(WarehouseError, DatabaseError), open_copy(target, memory) as connection:
-        schemas = connection.execute("select distinct schema_name from duckdb_tables()").fetchall()
-    return bool(schemas) and (RAW_SCHEMA,) not in schemas
-
-
 def _no_copy(target: Path, what: str) -> WarehouseError:
     return WarehouseError(
         f"the file {target} {what}.",
@@ -302,11 +292,19 @@ def _no_copy(target: Path, what: str) -> WarehouseError:
 
 
 def _is_of_another(copy: Path, new: Path, job_count: int, memory: MemoryBounds) -> bool:
-    """Tell whether *copy* holds jobs, and its last complete listing is not among those of *new*, which would follow."""
+    """
+    Tell whether *copy* holds jobs, and its last complete listing is not among those of *new*, which would follow.
+
+    Raises:
+        WarehouseError: It is a database that was not published here; a damaged one is taken for a copy.
+    """
     listings = f"{RAW_SCHEMA}.{LISTINGS.name}"
     holds_jobs, last = False, None
     # No copy, or none of ours, or one without listings: as far as it goes.
     with suppress(DatabaseError), open_copy(copy, memory) as connection:
+        schemas = connection.execute("select distinct schema_name from duckdb_tables()").fetchall()
+        if schemas and (RAW_SCHEMA,) not in schemas:
+            raise _no_copy(copy, "is a database that holds other tables than a copy")
         holds_jobs = connection.execute(f"select 1 from {RAW_SCHEMA}.{JOBS.name} limit 1").fetchone() is not None
         last = connection.execute(
             f"select account, job_kind, run_id from {listings} where is_complete order by finished_at desc limit 1"

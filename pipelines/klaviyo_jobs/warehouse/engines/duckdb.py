@@ -65,15 +65,23 @@ class Role(NamedTuple):
         untouched: What is true of the data when the file could not even be opened.
         elsewhere: How to name another.
         is_replaced: Whether another file is put in its place, so that its folder has to be writable, and not the file.
+        missing: What to do where there is none.
     """
 
     name: str
     untouched: str
     elsewhere: str
     is_replaced: bool
+    missing: str = "name another."
 
 
-WAREHOUSE: Final = Role("warehouse", "nothing was read or written.", "choose another path with --warehouse", False)
+WAREHOUSE: Final = Role(
+    "warehouse",
+    "nothing was read or written.",
+    "choose another path with --warehouse",
+    False,
+    "make one with `klaviyo-jobs run`, or name another with --warehouse.",
+)
 COPY: Final = Role(
     "copy",
     "nothing was copied; the copy before it, if there is one, is as it was.",
@@ -300,9 +308,7 @@ def check_place(path: Path, role: Role = WAREHOUSE, *, must_exist: bool = False,
         raise WarehouseError(
             f"there is no {role.name} {path}.",
             data=role.untouched,
-            next_step="name another."
-            if role.is_replaced
-            else "make one with `klaviyo-jobs run`, or name another with --warehouse.",
+            next_step=role.missing,
         )
     if path.stem in (VIEW_SCHEMA, RAW_SCHEMA):
         raise WarehouseError(
